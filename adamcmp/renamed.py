@@ -17,7 +17,7 @@ from typing import Any
 MODULES: Mapping[str, str] = {
     "adamcmp.criteria": "adamcmp.metrics.spec",
     "adamcmp.losses": "adamcmp.metrics.losses",
-    "adamcmp.optim.frameworks": "adamcmp.optim.conventions",
+    "adamcmp.optim.frameworks": "adamcmp.optim.framework_conventions",
     "adamcmp.records": "adamcmp.storage.records",
     "adamcmp.settings": "adamcmp.base_settings",
     "adamcmp.store": "adamcmp.storage.backend",

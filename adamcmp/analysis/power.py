@@ -50,7 +50,7 @@ def noncentrality(freedom: float, level: float) -> float:
     return float(optimize.brentq(lambda shift: power(shift, 1.0, freedom, level) - POWER, 1e-6, 1e6))
 
 
-def required_reduction(
+def required_count(
     of: Difference, source: Literal["seeds", "examples", "tuning"], level: float = ALPHA, estimate: float | None = None
 ) -> float:
     """Return how many seeds, test examples or tuning seeds find the observed difference with 80 % power.

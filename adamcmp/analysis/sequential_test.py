@@ -39,7 +39,7 @@ from adamcmp.analysis.held_out import HeldOut, baseline, held_out_of
 from adamcmp.analysis.intervals import ALPHA, Array
 from adamcmp.analysis.selection import trials_table
 from adamcmp.analysis.selection_uncertainty import VarianceComponent
-from adamcmp.analysis.verdicts import Kind, Verdict, example_count, tolerance
+from adamcmp.analysis.verdicts import Kind, Verdict, example_count, margin_or_default
 from adamcmp.metrics.spec import task_metrics
 
 TUNED_SAMPLE_SIZE = 30
@@ -204,7 +204,7 @@ def sequential_verdict(
     mean = float(d_n.mean()) if len(d_n) else difference.mean_as_tuned
     lost = (0 if x is None else x.lost, 0 if y is None else y.lost)
     difference = difference._replace(lost=lost, runs=(len(d_n), len(d_n)))
-    return decide_sequence(difference, len(d_n), mean, (low, high), tolerance(margin, error), pairs)
+    return decide_sequence(difference, len(d_n), mean, (low, high), margin_or_default(margin, error), pairs)
 
 
 def decide_sequence(

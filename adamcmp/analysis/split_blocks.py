@@ -29,7 +29,7 @@ from adamcmp.analysis.held_out import HeldOut, held_out_of
 from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.selection import TaskRecords
 from adamcmp.analysis.selection_uncertainty import Selection, VarianceComponent
-from adamcmp.analysis.verdicts import Verdict, decide, example_count, tolerance
+from adamcmp.analysis.verdicts import Verdict, decide, example_count, margin_or_default
 from adamcmp.metrics.spec import task_metrics
 
 IGNORED_SETTINGS = ("data", "data_settings", "optimizer", "schedule", "seed")
@@ -94,7 +94,7 @@ def _compare_blocks(tasks: Sequence[TaskRecords], margin: float | None, outcomes
     arms.sort(key=lambda arm: error.sign * float(np.mean([split.tested[arm].error_S.mean() for split in splits])))
     overlap = _shared_examples(tasks[0].records)
     compared = [_difference(splits, a, b, overlap, is_share=error.unit == "%") for a, b in combinations(arms, 2)]
-    return decide(compared, tolerance(margin, error))
+    return decide(compared, margin_or_default(margin, error))
 
 
 def _difference(splits: Sequence[_Split], a: str, b: str, overlap: float, *, is_share: bool) -> Difference:

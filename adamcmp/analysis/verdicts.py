@@ -26,7 +26,7 @@ from scipy import special
 from adamcmp.analysis.difference import Difference, Examples, compare
 from adamcmp.analysis.held_out import held_out_of
 from adamcmp.analysis.intervals import ALPHA, Array, holm
-from adamcmp.analysis.power import noncentrality, required_reduction
+from adamcmp.analysis.power import noncentrality, required_count
 from adamcmp.metrics.spec import MetricSpec, task_metrics
 
 DEFAULT_MARGIN = 0.005
@@ -141,7 +141,7 @@ def verdicts(
         compare(tested[a], tested[b], choices.get(a), choices.get(b), is_share=error.unit == "%", count=count)
         for a, b in pairs
     ]
-    decided = decide(compared, tolerance(margin, error))
+    decided = decide(compared, margin_or_default(margin, error))
     return [_within_range(verdict) for verdict in decided] if error.unit == "%" else decided
 
 
@@ -215,10 +215,10 @@ def _decide(of: Difference, p_value: float, margin: float, pairs: int, *, has_po
     if not has_power:
         return verdict
     known_source = limit if limit in ("examples", "tuning") else None
-    needed = nan if known_source is None else required_reduction(of, known_source, level, estimate)
+    needed = nan if known_source is None else required_count(of, known_source, level, estimate)
     return verdict._replace(
         detectable=noncentrality(round(of.freedom, 3), level) * se,
-        seeds_needed=required_reduction(of, "seeds", level, estimate),
+        seeds_needed=required_count(of, "seeds", level, estimate),
         needed=needed,
     )
 
@@ -250,7 +250,7 @@ def pairs_across(records: pd.DataFrame) -> set[frozenset[str]] | None:
     return pairs
 
 
-def tolerance(margin: float | None, error: MetricSpec) -> float:
+def margin_or_default(margin: float | None, error: MetricSpec) -> float:
     """Return the margin as given; else ``DEFAULT_MARGIN`` of shares, and NaN of other errors."""
     if margin is not None:
         return margin

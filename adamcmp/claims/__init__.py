@@ -19,7 +19,7 @@ from adamcmp.errors import InputError, suggest_names
 
 if TYPE_CHECKING:
     from adamcmp.claims.evidence import ClaimEvidence
-    from adamcmp.report.model import ReportInput
+    from adamcmp.report.report_input import ReportInput
 
 ORDER = (
     "sparse_features",

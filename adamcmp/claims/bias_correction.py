@@ -24,7 +24,7 @@ from adamcmp.claims.evidence import (
     mean_over_seeds,
     task_label,
 )
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 
 SOURCE = "Kingma & Ba 2015"
 STUDIES = ("claims_start",)

@@ -20,7 +20,7 @@ from adamcmp.claims.evidence import (
     task_label,
 )
 from adamcmp.claims.weaker_decay import ADAMW
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 
 SOURCE = "Xie & Li 2024"
 STUDIES = ("claims_decay",)

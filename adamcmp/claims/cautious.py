@@ -14,7 +14,7 @@ from adamcmp.analysis.claim import BELOW_RANGE, Claim, scale_by
 from adamcmp.analysis.selection import tuning_runs
 from adamcmp.claims.closed_form import leave_one_out_best, regression
 from adamcmp.claims.evidence import ClaimEvidence, PanelAxes, mean_over_seeds
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.studies.paper_claims import find_arm
 
 SOURCE = "Chen et al., arXiv 2510.12402"

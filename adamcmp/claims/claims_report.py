@@ -16,7 +16,7 @@ from adamcmp.figures.panels import panels_figure
 from adamcmp.report.article import Article, Drawable
 from adamcmp.report.findings import format_claim_verdict
 from adamcmp.report.formatting import format_claim_value, format_seeds, join_unique, runs_hash, wall_seconds
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.report.sections import CLAIM_LEGEND, Block, Bullets, Code, CodeBlock, FigureBlock, Section, Table, Text
 
 

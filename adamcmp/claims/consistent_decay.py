@@ -23,7 +23,7 @@ from adamcmp.claims.evidence import (
     value_panels,
 )
 from adamcmp.claims.weaker_decay import ADAM, ADAMW, SCALES, by_tenths, chosen, toy_rates
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 
 SOURCE = "Loshchilov & Hutter 2019; Kosson et al. 2024"
 STUDIES = ("claims_decay", "claims_norm")

@@ -10,7 +10,7 @@ from adamcmp.analysis.claim import BELOW_RANGE, Claim
 from adamcmp.claims.closed_form import best_lambda_by_lr, regression
 from adamcmp.claims.evidence import ClaimEvidence, PanelAxes, least_squares_slope, mean_over_seeds
 from adamcmp.claims.timescale import optima, panel
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 
 SOURCE = "arXiv 2509.01440"
 STUDIES = ("claims_horizon",)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from adamcmp.analysis.claim import Claim, exact_value, mean_with_ci
 from adamcmp.analysis.intervals import Array, Estimate, half_width
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 
 CLOSED_FORM = "toy"
 """Task label of a closed-form test."""

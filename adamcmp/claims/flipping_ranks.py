@@ -19,7 +19,7 @@ from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.selection import held_out_runs, tuning_runs
 from adamcmp.claims.closed_form import normal_tensor, rule_settings, simulate
 from adamcmp.claims.evidence import ClaimEvidence, PanelAxes, mean_over_seeds
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.studies.paper_claims import over_completed
 
 SOURCE = "arXiv 2509.02046"

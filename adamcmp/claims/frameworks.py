@@ -19,7 +19,7 @@ import pandas as pd
 from adamcmp.analysis.claim import Claim, exact_value
 from adamcmp.claims.evidence import ClaimEvidence, PanelAxes, mean_over_seeds, value_panels
 from adamcmp.errors import InputError
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 
 SOURCE = "common texts"
 STUDIES = ()

@@ -11,7 +11,7 @@ from adamcmp.analysis.claim import ABOVE_RANGE, Claim
 from adamcmp.claims.closed_form import leave_one_out_best, regression
 from adamcmp.claims.decay_vs_run_length import LAMBDAS, LR, STEPS
 from adamcmp.claims.evidence import ClaimEvidence, PanelAxes, least_squares_slope, mean_over_seeds
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.studies.families import task_families
 from adamcmp.studies.horizon import gains, grows
 

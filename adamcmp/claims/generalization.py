@@ -15,7 +15,7 @@ from adamcmp.analysis.claim import BELOW_RANGE, Claim, scale_by, subtract
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.claims.closed_form import GridErrors, leave_one_out_best, regression
 from adamcmp.claims.evidence import ClaimEvidence, mean_over_seeds, value_panels
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.studies.paper_claims import ADAM, ADAMW, claim_better, find_arm
 
 SOURCE = "Loshchilov & Hutter 2019; common texts"

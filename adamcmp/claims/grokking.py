@@ -24,7 +24,7 @@ from adamcmp.analysis.steps_to_generalize import (
 )
 from adamcmp.claims.closed_form import rule_settings, weights_path
 from adamcmp.claims.evidence import ClaimEvidence, PanelAxes
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.studies.paper_claims import ADAM, ADAMW, find_arm
 
 SOURCE = "Power et al. 2022"

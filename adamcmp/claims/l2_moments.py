@@ -14,7 +14,7 @@ from adamcmp.analysis import split_by_task
 from adamcmp.analysis.claim import Claim
 from adamcmp.claims.evidence import ClaimEvidence, PanelAxes, mean_over_seeds, value_panels
 from adamcmp.claims.weaker_decay import SCALES, toy_rates
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.studies.paper_claims import claim_better, find_arm
 
 SOURCE = "Bjorck et al. 2021"

@@ -22,7 +22,7 @@ from adamcmp.claims.evidence import (
     mean_over_seeds,
     task_label,
 )
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 
 SOURCE = "Defazio, arXiv 2506.02285"
 STUDIES = ("claims_norm",)

@@ -16,7 +16,7 @@ from adamcmp.analysis.claim import Claim
 from adamcmp.claims.closed_form import gradients_before_norm, normal_tensor, rule_settings, simulate
 from adamcmp.claims.evidence import ClaimEvidence, PanelAxes, mean_over_seeds, value_panels
 from adamcmp.claims.rotation import angle
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.studies.paper_claims import claim_better, claim_equivalent
 
 SOURCE = "Zhang et al. 2019"

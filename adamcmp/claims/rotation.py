@@ -24,7 +24,7 @@ from adamcmp.claims.evidence import (
     task_label,
 )
 from adamcmp.claims.weaker_decay import ADAM, ADAMW
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 
 SOURCE = "Kosson et al. 2024"
 STUDIES = ("claims_norm",)

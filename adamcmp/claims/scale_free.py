@@ -17,7 +17,7 @@ from adamcmp.analysis.claim import Claim, exact_value
 from adamcmp.claims.closed_form import normal_tensor, rule_settings, simulate
 from adamcmp.claims.evidence import CLOSED_FORM, ClaimEvidence, PanelAxes, extra_metric_rows, mean_over_seeds
 from adamcmp.claims.weaker_decay import ADAM, ADAMW
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 
 SOURCE = "Zhuang et al. 2022"
 STUDIES = ("claims_scale",)

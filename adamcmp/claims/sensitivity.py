@@ -14,7 +14,7 @@ from adamcmp.analysis.claim import BELOW_RANGE, Claim, scale_by, subtract
 from adamcmp.analysis.sensitivity import estimate_sensitivities
 from adamcmp.claims.evidence import ClaimEvidence, PanelAxes, least_squares_slope, mean_over_seeds
 from adamcmp.claims.rotation import turning
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.studies.paper_claims import find_arm
 
 SOURCE = "Wortsman et al. 2024"

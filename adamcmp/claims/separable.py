@@ -14,7 +14,7 @@ from adamcmp.analysis.basin import estimate_basins
 from adamcmp.analysis.claim import BELOW_RANGE, Claim
 from adamcmp.claims.closed_form import best_lambda_by_lr, regression
 from adamcmp.claims.evidence import ClaimEvidence, PanelAxes, least_squares_slope, mean_over_seeds
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.studies.paper_claims import find_arm
 
 SOURCE = "Loshchilov & Hutter 2019"

@@ -20,7 +20,7 @@ from adamcmp.claims.evidence import (
     mean_over_seeds,
     task_label,
 )
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 
 SOURCE = "common texts; v ≈ p g² by definition"
 STUDIES = ("claims_words",)

@@ -19,7 +19,7 @@ from adamcmp.analysis.claim import Claim, exact_value
 from adamcmp.analysis.optimal_decay import OptimalDecays, estimate_optimal_decays
 from adamcmp.claims.closed_form import rule_settings, weights_path
 from adamcmp.claims.evidence import ClaimEvidence, PanelAxes
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.studies.families import task_families
 from adamcmp.studies.horizon import TOLERATED, WITH, has, shared_lr
 from adamcmp.studies.paper_claims import PAPER

@@ -36,7 +36,7 @@ def compare(
     with show_status("reading"):
         from adamcmp.analysis import split_by_task
         from adamcmp.report.comparison import compare_sources, resolve_sources, unmatched_runs
-        from adamcmp.report.model import ReportInput
+        from adamcmp.report.report_input import ReportInput
         from adamcmp.report.verdict_text import ComparisonSettings
         from adamcmp.storage.records import read_all, read_outcomes
         from adamcmp.studies import comparison_settings

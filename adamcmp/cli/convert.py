@@ -12,7 +12,7 @@ from adamcmp.cli.app import Debug, Json, add_json, print_line, print_table
 from adamcmp.errors import InputError, suggest_names
 
 if TYPE_CHECKING:
-    from adamcmp.optim.conventions import DecayConversion, FrameworkConvention
+    from adamcmp.optim.framework_conventions import DecayConversion, FrameworkConvention
 
 
 def convert(
@@ -31,7 +31,7 @@ def convert(
 ) -> None:
     """Convert AdamW hyperparameters between frameworks and papers."""
     from adamcmp.cli import plan_view
-    from adamcmp.optim.conventions import FRAMEWORKS, convert_decay
+    from adamcmp.optim.framework_conventions import FRAMEWORKS, convert_decay
 
     source, target = _framework(from_, "--from"), _framework(to, "--to") if to is not None else None
     typed = parse_settings(settings or [], source)
@@ -69,7 +69,7 @@ def convert(
 
 
 def _framework(name: str | None, option: str) -> FrameworkConvention:
-    from adamcmp.optim.conventions import FRAMEWORKS
+    from adamcmp.optim.framework_conventions import FRAMEWORKS
 
     conventions_by_name = {**FRAMEWORKS, "tensorflow": FRAMEWORKS["keras"], "jax": FRAMEWORKS["optax"]}
     if name not in conventions_by_name:
@@ -141,7 +141,7 @@ def rescaled_settings(
 
     Source: X. Wang and L. Aitchison, How to set AdamW's weight decay, arXiv 2405.13698.
     """
-    from adamcmp.optim.conventions import convert_decay
+    from adamcmp.optim.framework_conventions import convert_decay
 
     batch, target = values["batch"], values.get("to_batch", values["batch"])
     lr, ratio = values.get("to_lr", values["lr"]), target / batch

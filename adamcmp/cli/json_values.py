@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from adamcmp.analysis import TaskRecords, Verdict
     from adamcmp.analysis.claim import Claim
-    from adamcmp.report.model import ReportInput
+    from adamcmp.report.report_input import ReportInput
     from adamcmp.report.warnings import ReportWarning
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from adamcmp.conformance.find_convention import ConventionFit
     from adamcmp.execute.execution_plan import ExecutionPlan
     from adamcmp.metrics.spec import MetricSpec
-    from adamcmp.optim.conventions import DecayConversion, FrameworkConvention
+    from adamcmp.optim.framework_conventions import DecayConversion, FrameworkConvention
     from adamcmp.plan.runs import Run
 
 

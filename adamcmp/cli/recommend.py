@@ -46,7 +46,7 @@ SEEDS_PER_ROUND = 8
 """Held-out seeds that are added at a time."""
 TRIALS_PER_BATCH = 8
 """Trials of each optimizer that are requested at a time."""
-MIN_SECONDS_TO_BENCHMARK = 300.0
+MIN_BUDGET_TO_BENCHMARK = 300.0
 """Seconds of budget below which training strategies are chosen by rough estimates: timing them may take a minute."""
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -236,7 +236,7 @@ class BudgetedSearch:
 
     def _train(self, runs: Sequence[Run], rest: str, label: str = "") -> None:
         began, count = time.monotonic(), len(self._missing(runs))
-        benchmarks = self._seconds >= MIN_SECONDS_TO_BENCHMARK
+        benchmarks = self._seconds >= MIN_BUDGET_TO_BENCHMARK
         train(self._opened, runs, None, label=label, rest=rest, benchmarks=benchmarks)
         if count:
             self.a_run = (time.monotonic() - began) / count

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from adamcmp.claims import ClaimTest
     from adamcmp.execute.session import Session
     from adamcmp.plan.runs import Run
-    from adamcmp.report.model import ReportInput
+    from adamcmp.report.report_input import ReportInput
 
 
 def report_on(
@@ -54,7 +54,7 @@ def report_on(
     an archive of everything.
     """
     with show_status("reading"):
-        from adamcmp.report.model import ReportInput
+        from adamcmp.report.report_input import ReportInput
         from adamcmp.storage.records import read_all, read_outcomes
         from adamcmp.studies import comparison_settings, figure_width, find_study, stored_figure
 
@@ -252,7 +252,7 @@ def write_files(report: ReportInput, formats: list[Format] | None, folder: Path)
 
 def load_report_input(study_dir: Path, records: pd.DataFrame) -> ReportInput:
     """Return some runs of a stored study, with their curves, as reports take them."""
-    from adamcmp.report.model import ReportInput
+    from adamcmp.report.report_input import ReportInput
     from adamcmp.storage.records import read_all, read_outcomes
     from adamcmp.studies import comparison_settings
 
@@ -292,7 +292,7 @@ def show_claim_tests(
 def show_claims(claims: Sequence[Claim], folder: Path, formats: list[Format] | None) -> None:
     """Print the results of claims, and write them into a folder as one table."""
     from adamcmp.report import terminal
-    from adamcmp.report.model import claims_report_table
+    from adamcmp.report.report_input import claims_report_table
     from adamcmp.report.report_writer import write_tables
 
     print_lines(terminal.claim_lines(claims, terminal_width(), verbose=is_verbose()))

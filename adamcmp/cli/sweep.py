@@ -74,7 +74,7 @@ def sweep(
     if report:
         report_on([opened.study_dir], None, None, title=False)
         raise typer.Exit(exit_code_of(records))
-    from adamcmp.report.model import ReportInput
+    from adamcmp.report.report_input import ReportInput
     from adamcmp.report.verdict_text import ComparisonSettings
     from adamcmp.storage.records import read_outcomes
 

@@ -365,7 +365,7 @@ def train(
             show_summary(opened, todo)
             before = len(runs) - len(lacking)
             print_strategies(plan_view.format_stage(label, runs, rest), before, len(todo), how, opened.printed)
-            importing = Thread(target=import_module, args=("adamcmp.report.preload",), daemon=True)
+            importing = Thread(target=import_module, args=("adamcmp.report.preload_figures",), daemon=True)
             if how.executor is not None:  # while others train
                 importing.start()
             with progress.ProgressBar(todo, label=label, compiles=how.estimate.compiles) as bar, ExitStack() as inner:

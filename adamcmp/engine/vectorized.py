@@ -71,7 +71,7 @@ def train_shard(shard: Shard, dataset: Dataset, device: torch.device, control: T
     """
     with apply_strategy(shard.strategy, device), torch.random.fork_rng(devices=[]), torch.no_grad():
         training = BatchedTraining(shard, to_device(dataset, shard.task.train.precision, device), device, control)
-        training.go_on()
+        training.train()
         training.save_weights()
     yield from training.outcomes()
 
@@ -109,7 +109,7 @@ class BatchedTraining:
             self.stack = initial_stack([shard.runs[i] for i in self.rows], self.names, device)
             self.ended = torch.zeros(len(self.rows), dtype=torch.int64, device=device)
         else:
-            self._load(resumed)
+            self._restore_checkpoint(resumed)
 
     def _laid_out(
         self, alive: Sequence[int], layout: RowLayout | None = None
@@ -130,7 +130,7 @@ class BatchedTraining:
         ]
         return rows, tuple(seeds), layout
 
-    def _load(self, resumed: dict[str, Any]) -> None:
+    def _restore_checkpoint(self, resumed: dict[str, Any]) -> None:
         """Resume from a checkpoint of this shard or of a larger one, with the checkpoint's layout."""
         ids = [run.id for run in self.shard.runs]
         stored: list[str] = resumed.get("runs", ids)
@@ -147,14 +147,14 @@ class BatchedTraining:
         if stored != ids:
             at = self._places()
             positions = {k: at[i] for k, i in enumerate(ours) if i in at} or {0: 0}  # all others have diverged
-            self._keep(positions)
+            self._keep_rows(positions)
         self.control.on_steps(self.step * len(self.shard.runs), None)
 
     def _places(self) -> dict[int, int]:
         """Return the first row of each run."""
         return {i: row for row, i in reversed(list(enumerate(self.rows)))}
 
-    def _keep(self, where: Mapping[int, int]) -> None:
+    def _keep_rows(self, where: Mapping[int, int]) -> None:
         """Leave no rows but those of some runs: of run k of the shard the row that it has now, by k."""
         self.rows, self.seeds, self.layout = self._laid_out(list(where))
         keep = torch.tensor([where[i] for i in self.rows], device=self.device)
@@ -162,8 +162,8 @@ class BatchedTraining:
         self.ended = self.ended[keep]
         self._kept = {name: tensor[keep] for name, tensor in self._kept.items()}
 
-    def saved(self) -> dict[str, Any]:
-        """Return the state from which ``_load`` resumes."""
+    def checkpoint_state(self) -> dict[str, Any]:
+        """Return the state from which ``_restore_checkpoint`` resumes."""
         return {
             "step": self.step,
             "evaluations": [to_plain(evaluation) for evaluation in self.evaluations],
@@ -178,15 +178,15 @@ class BatchedTraining:
             "kept": self._kept,
         }
 
-    def go_on(self) -> None:
+    def train(self) -> None:
         """Train until the last step, or until no run is left."""
         eval_steps = set(self.task.evaluations.steps)
         while self.step < self.task.steps and self._alive():
             runs = self._program()
             for batch in self._batches():
-                self.control.between_steps(self.saved)
+                self.control.between_steps(self.checkpoint_state)
                 if self.step + 1 in eval_steps and self.task.train.metrics:
-                    everything = {**self._shown, **self.stack.rest}
+                    everything = {**self._evaluated_weights, **self.stack.rest}
                     self._previous = {name: everything[name].clone() for name in self._parameters}
                 losses = runs.step(self.stack, *batch)
                 self.step += 1
@@ -205,10 +205,10 @@ class BatchedTraining:
             runs.step(self.stack, *batch)
         if evaluate:
             data = self._examples(self.task.evaluations.last)
-            data.reduce(data.measure(runs, self._shown, self.stack.rest), self._criterion)
+            data.reduce(data.measure(runs, self._evaluated_weights, self.stack.rest), self._criterion)
 
     @property
-    def _shown(self) -> Tensors:
+    def _evaluated_weights(self) -> Tensors:
         """The weights that evaluations are of."""
         return self.stack.shown(self.kernel)
 
@@ -284,11 +284,11 @@ class BatchedTraining:
                 self.diverged[self.rows[row]] = step
         sizes = self.task.evaluations.shown(self.step)
         data = self._examples(sizes)
-        measures = data.measure(runs, self._shown, self.stack.rest)
+        measures = data.measure(runs, self._evaluated_weights, self.stack.rest)
         measured = data.reduce(measures, self._criterion)
         if self.step == self.task.steps:
             self._test_statistics = measures["test"].statistics
-        everything = {**self._shown, **self.stack.rest}
+        everything = {**self._evaluated_weights, **self.stack.rest}
         squares = [to_float64(everything[name]).square().view(len(self.rows), -1).sum(1) for name in self._parameters]
         norms = torch.stack(squares).sum(0).sqrt().tolist()
         seen: set[int] = set()
@@ -300,7 +300,7 @@ class BatchedTraining:
             seen.add(i)
             (evaluation,) = from_plain([[self.step, *measured[row], norms[row]]])
             if evaluation.is_finite():
-                evaluation = evaluation._replace(metrics=self._on_request(row, data.dataset, measures))
+                evaluation = evaluation._replace(metrics=self._extra_metrics_of_row(row, data.dataset, measures))
                 self.evaluations[i].append(evaluation)
                 newest = evaluation
                 improved[row] = best_evaluation(self.evaluations[i], self.task.criteria.error.sign) is evaluation
@@ -336,7 +336,7 @@ class BatchedTraining:
 
     def _keep_best(self, improved: Tensor) -> None:
         """Keep the weights of those rows that are better than before."""
-        now = {**self._shown, **self.stack.rest}
+        now = {**self._evaluated_weights, **self.stack.rest}
         for name, tensor in now.items():
             which = improved.view(-1, *(1,) * (tensor.ndim - 1))
             self._kept[name] = torch.where(which, tensor, self._kept[name]) if name in self._kept else tensor.clone()
@@ -358,7 +358,7 @@ class BatchedTraining:
         if 2 * rows > len(self.rows) or (self.shard.strategy.compiled and left < MIN_SECONDS_TO_SHRINK):
             return False
         at = self._places()
-        self._keep({i: at[i] for i in alive})
+        self._keep_rows({i: at[i] for i in alive})
         return True
 
     def outcomes(self) -> Iterator[RunResult]:
@@ -386,10 +386,10 @@ class BatchedTraining:
         if self.task.train.save is None or self.control.weights is None:
             return
         sign = self.task.criteria.error.sign
-        now = self._kept if self._keeps_best else {**self._shown, **self.stack.rest}
+        now = self._kept if self._keeps_best else {**self._evaluated_weights, **self.stack.rest}
         for i, row in self._places().items():
             if self.diverged[i] is None and i not in self.pruned:
-                model = self._of_row(now, row)
+                model = self._model_of_row(now, row)
                 evaluations = self.evaluations[i]
                 chosen = best_evaluation(evaluations, sign) if self._keeps_best else evaluations[-1]
                 weights.save_weights(self.control.weights, self.shard.runs[i], model, chosen)
@@ -403,17 +403,19 @@ class BatchedTraining:
             if self.shard.runs[i].stores_examples and self.diverged[i] is None and i not in self.pruned
         }
 
-    def _of_row(self, tensors: Tensors, row: int) -> nn.Module:
+    def _model_of_row(self, tensors: Tensors, row: int) -> nn.Module:
         """Return a model with the weights of one row."""
         self._probe.load_state_dict({name: tensor[row] for name, tensor in tensors.items()}, strict=False)
         return self._probe
 
-    def _on_request(self, row: int, dataset: Dataset, measures: Mapping[str, SplitMeasures]) -> dict[str, float]:
+    def _extra_metrics_of_row(
+        self, row: int, dataset: Dataset, measures: Mapping[str, SplitMeasures]
+    ) -> dict[str, float]:
         """Return the extra metrics of one row."""
         if not self.task.train.metrics:
             return {}
         outputs = {name: split.outputs[row] for name, split in measures.items() if split.outputs is not None}
-        self._of_row({**self._shown, **self.stack.rest}, row)
+        self._model_of_row({**self._evaluated_weights, **self.stack.rest}, row)
         previous = {name: tensor[row] for name, tensor in self._previous.items()}
         with autocast(self.task, self.device):
             state = row_state(self.stack.state, row)

@@ -17,7 +17,7 @@ def start_fork_server() -> None:
         return
     from multiprocessing import forkserver, resource_tracker
 
-    forkserver.set_forkserver_preload(["adamcmp.execute.preload"])
+    forkserver.set_forkserver_preload(["adamcmp.execute.preload_training"])
     usual = tempfile.tempdir
     tempfile.tempdir = str(socket_folder())
     resource_tracker.ensure_running()  # its start would let signals through again

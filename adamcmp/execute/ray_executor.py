@@ -58,7 +58,7 @@ def run_request(request: Request, data: list[Any], device: str, board: Any, key:
     """Return one task: as ``worker.serve_requests`` answers a request, on the node of this process."""
     import ray
 
-    import adamcmp.execute.preload  # noqa: F401  # how programs are compiled, as in processes of one machine
+    import adamcmp.execute.preload_training  # noqa: F401  # how programs are compiled, as in processes of one machine
 
     if folder not in sys.path and Path(folder).is_dir():
         sys.path.append(folder)

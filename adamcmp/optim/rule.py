@@ -311,8 +311,8 @@ def compute_coefficients(rule: Rule, steps: StepWindow) -> dict[str, Array]:
     Raises:
         ValueError: the rule has a name that is taken.
     """
-    doors = {door: steps.weight_decay if is_open else 0.0 for door, is_open in rule.penalty().items()}
-    own_coefficients, ours = rule.coefficients(steps), {**doors, "decay": rule.share(steps)}
+    l2_shares = {door: steps.weight_decay if is_open else 0.0 for door, is_open in rule.penalty().items()}
+    own_coefficients, ours = rule.coefficients(steps), {**l2_shares, "decay": rule.share(steps)}
     if taken := own_coefficients.keys() & {*ours, "how", "part", *rule.static}:
         raise ValueError(f"coefficients of {rule.rule} are named {', '.join(sorted(taken))}, as adamcmp's own are")
     settings = {**own_coefficients, **ours}

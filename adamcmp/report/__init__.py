@@ -5,7 +5,7 @@ text, ``web`` the page for a browser, and ``formatting`` formats numbers and pro
 ``adamcmp.figures``.
 """
 
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.report.report_writer import FORMATS, write_report
 from adamcmp.report.tables import grid_display, leaderboard_display
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from adamcmp.report import manifest, table_formats
-from adamcmp.report.figure_writer import FIGURES, PAGE, render_figures, write_rendered
+from adamcmp.report.figure_writer import FIGURE_FORMATS, PAGE, render_figures, write_rendered
 from adamcmp.report.markdown import to_markdown
-from adamcmp.report.model import ReportTable
+from adamcmp.report.report_input import ReportTable
 from adamcmp.report.report_writer import write_tables
 from adamcmp.report.sections import FigureBlock, Section
 from adamcmp.report.web.article import article_page
@@ -84,7 +84,7 @@ def _write_figures(
     article: Article, folder: Path, formats: Sequence[str]
 ) -> tuple[dict[str, list[Path]], dict[str, bytes]]:
     """Return the files of each figure, and its SVG for the page; drawn from tables as csv holds them."""
-    kinds = [kind for kind in FIGURES if kind in formats]
+    kinds = [kind for kind in FIGURE_FORMATS if kind in formats]
     wanted = [*kinds, *(["svg"] if PAGE in formats and "svg" not in kinds else [])]
     if not wanted:
         return {}, {}

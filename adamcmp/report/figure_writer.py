@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from adamcmp.report import table_formats
-from adamcmp.report.model import ReportInput, ReportTable
+from adamcmp.report.report_input import ReportInput, ReportTable
 from adamcmp.storage.backend import write_file
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from adamcmp.figures.style import FigureStyle
 
 
-TABLES, FIGURES, PAGE = ("md", "csv", "tex"), ("png", "svg", "pdf"), "html"
+TABLE_FORMATS, FIGURE_FORMATS, PAGE = ("md", "csv", "tex"), ("png", "svg", "pdf"), "html"
 PLOT_SCRIPT = "plot.py"
 """Script that redraws the figures from the tables next to it."""
 PAGE_FIGURES = ("verdicts", "heatmap", "learning_curves", "error_vs_decay", "error_vs_lr", "basin", "budget")
@@ -44,19 +44,19 @@ def write_figures(
     Figures are drawn from tables in the precision of CSV, so that ``plot.py`` draws the same. Without figures,
     matplotlib is not imported.
     """
-    kinds = [kind for kind in FIGURES if kind in formats]
+    kinds = [kind for kind in FIGURE_FORMATS if kind in formats]
     raw = {table.name: table.raw for table in made}
     if not (kinds or PAGE in formats) or not raw:
         return FigureFiles({}, {}, {})
     from adamcmp.figures.csv_io import read_table
-    from adamcmp.figures.registry import FIGURES as DRAWN
+    from adamcmp.figures.registry import FIGURES
     from adamcmp.figures.style import FigureStyle
 
     on = FigureStyle(report.width, tuple(sorted(arms)), footer_)
-    for_page = [name for name in DRAWN if name not in PAGE_FIGURES] if PAGE in formats else []
+    for_page = [name for name in FIGURES if name not in PAGE_FIGURES] if PAGE in formats else []
     drawings = {
         name: drawing
-        for name, drawing in DRAWN.items()
+        for name, drawing in FIGURES.items()
         if set(drawing.tables) <= raw.keys() and (kinds or name in for_page)
     }
     frames = {

@@ -17,7 +17,7 @@ import joblib
 from adamcmp import signals
 
 T = TypeVar("T")
-PRELOAD = "adamcmp.report.preload"
+PRELOAD = "adamcmp.report.preload_figures"
 """Modules that figures import; ``adamcmp sweep`` imports them in a thread while processes train."""
 
 

@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING
 from adamcmp.analysis import TaskRecords, rank_over_time, task_metrics
 from adamcmp.errors import InputError
 from adamcmp.report import manifest, table_formats, tables
-from adamcmp.report.figure_writer import FIGURES, PAGE, PLOT_SCRIPT, TABLES, FigureFiles, write_figures
+from adamcmp.report.figure_writer import FIGURE_FORMATS, PAGE, PLOT_SCRIPT, TABLE_FORMATS, FigureFiles, write_figures
 from adamcmp.report.formatting import figure_footer
 from adamcmp.report.markdown import to_markdown as markdown
-from adamcmp.report.model import ReportInput, ReportTable, TaskReport, across_tables, claims_report_table, study_tables
+from adamcmp.report.report_input import (
+    ReportInput,
+    ReportTable,
+    TaskReport,
+    across_tables,
+    claims_report_table,
+    study_tables,
+)
 from adamcmp.report.sections import (
     CAPTIONS,
     CLAIM_LEGEND,
@@ -35,7 +42,7 @@ if TYPE_CHECKING:
     from adamcmp.report.web.index_page import IndexEntry
 
 
-FORMATS = (*TABLES, *FIGURES, PAGE)
+FORMATS = (*TABLE_FORMATS, *FIGURE_FORMATS, PAGE)
 LISTED_TABLES = (
     "leaderboard",
     "grid",

@@ -18,7 +18,7 @@ from adamcmp.figures.axis_labels import decay_name, metric_name
 from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report.answer import format_answer
 from adamcmp.report.formatting import describe_mixed_origins, format_seeds, join_unique, runs_hash, wall_seconds
-from adamcmp.report.model import TaskReport
+from adamcmp.report.report_input import TaskReport
 from adamcmp.report.tables import baseline, leaderboard_display
 from adamcmp.report.warnings import collect_warnings
 

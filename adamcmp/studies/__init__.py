@@ -21,7 +21,7 @@ from adamcmp.errors import InputError, suggest_names
 
 if TYPE_CHECKING:
     from adamcmp.report.findings import StudyFindings
-    from adamcmp.report.model import ReportInput
+    from adamcmp.report.report_input import ReportInput
     from adamcmp.report.verdict_text import ComparisonSettings
 
 

@@ -11,7 +11,7 @@ from adamcmp.analysis.basin import estimate_basins
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.report.findings import Finding, StudyFindings
 from adamcmp.report.formatting import format_estimate
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.studies.paper_claims import (
     ADAM,
     ADAMW,

@@ -13,7 +13,7 @@ from adamcmp.analysis.decay_gain import difference_at_equal_loss
 from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.selection import best_trials, tuning_runs
 from adamcmp.report.findings import StudyFindings, StudyTable
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.studies.paper_claims import (
     ADAM,
     ADAMW,

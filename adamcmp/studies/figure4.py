@@ -15,7 +15,7 @@ from adamcmp.analysis.extra_metric_tables import extra_metric_curves
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.restarts import period_ends, restart_speed_ups
 from adamcmp.report.findings import Finding, StudyFindings, StudyTable
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.studies.paper_claims import ADAMW, PAPER, SGDW, claim_adamw_against_adam, claim_no_worse, find_arm
 
 STUDY = "figure4"

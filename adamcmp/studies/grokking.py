@@ -16,7 +16,7 @@ from adamcmp.analysis.steps_to_generalize import (
     steps_without_decay,
 )
 from adamcmp.report.findings import StudyFindings, StudyTable
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.studies.paper_claims import ADAM, ADAMW, find_arm
 
 STUDY = "grokking"

@@ -14,7 +14,7 @@ from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.optimal_decay import estimate_optimal_decays
 from adamcmp.report.findings import StudyFindings, StudyTable
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.studies.families import task_families
 from adamcmp.studies.paper_claims import PAPER, test_error_difference
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adamcmp.analysis import split_by_task
 from adamcmp.report.findings import StudyFindings
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.studies.paper_claims import PAPER, claim_better, claim_equivalent, find_arm
 
 STUDY = "optimizers"

@@ -16,7 +16,7 @@ from adamcmp.analysis.decay_gain import decay_gain
 from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.verdicts import DEFAULT_MARGIN
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 
 PAPER = "Loshchilov & Hutter 2019"
 ADAM, SGD = ("adam",), ("sgd", "sgd_paper")

@@ -10,7 +10,7 @@ from adamcmp.analysis import split_by_task
 from adamcmp.analysis.claim import Claim
 from adamcmp.analysis.optimal_decay import estimate_optimal_decays
 from adamcmp.report.findings import StudyFindings, StudyTable
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.studies.families import task_families
 from adamcmp.studies.paper_claims import ADAMW, PAPER, find_arm
 

@@ -17,7 +17,7 @@ from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 from adamcmp.analysis import best_trials, leaderboard, mean_curves, trials_table, tuning_runs, verdicts
 from adamcmp.analysis.difference import Difference, compare, satterthwaite_freedom, two_way
 from adamcmp.analysis.held_out import HeldOut
-from adamcmp.analysis.power import power, required_reduction
+from adamcmp.analysis.power import power, required_count
 from adamcmp.analysis.selection_uncertainty import Selection, VarianceComponent
 from adamcmp.analysis.verdicts import decide
 from adamcmp.metrics.spec import CLASSIFICATION, metric_spec
@@ -223,8 +223,8 @@ def test_the_largest_source_is_named_with_what_would_help():
         assert words[limit] in format_verdict(found, ERROR)
     hopeless = of._replace(mean=0.002, examples=VarianceComponent(9e-6, 358))
     assert "more seeds will not help" in format_verdict(decide([hopeless], 0.0005)[0], ERROR)
-    assert required_reduction(hopeless, "seeds") == math.inf
-    assert 359 < required_reduction(of._replace(examples=VarianceComponent(9e-6, 358)), "examples") < math.inf
+    assert required_count(hopeless, "seeds") == math.inf
+    assert 359 < required_count(of._replace(examples=VarianceComponent(9e-6, 358)), "examples") < math.inf
 
 
 def test_freedom_is_welchs_and_satterthwaites():

@@ -19,7 +19,7 @@ from adamcmp.conformance.libraries import LIBRARIES
 from adamcmp.conformance.library_process import LibraryResult
 from adamcmp.conformance.problems import make_problems, relative_difference
 from adamcmp.errors import InputError
-from adamcmp.optim.conventions import FRAMEWORKS
+from adamcmp.optim.framework_conventions import FRAMEWORKS
 
 
 def found_of(*libraries):

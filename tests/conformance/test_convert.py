@@ -8,7 +8,7 @@ import pytest
 
 from adamcmp.cli import app
 from adamcmp.errors import InputError
-from adamcmp.optim.conventions import FRAMEWORKS, convert_decay
+from adamcmp.optim.framework_conventions import FRAMEWORKS, convert_decay
 
 
 def told(capsys, *words):

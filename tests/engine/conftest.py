@@ -44,7 +44,7 @@ def both(planned, *overrides, config="digits", strategy=Strategy(engine="vectori
 
 
 def assert_same(alone, together, tolerance=1e-10):
-    """Row r of the programs did what run r did alone; metrics on request are compared in test_measures.py."""
+    """Row r of the programs did what run r did alone; metrics on request are compared in test_extra_metrics.py."""
     assert len(alone) == len(together) > 0
     for one, row in zip(alone, together, strict=True):
         assert (one.run, one.status, one.diverged_step, one.parameters, one.error) == (

@@ -238,7 +238,7 @@ def test_what_cannot_be_drawn_says_why(synthetic, records):
 def test_the_same_cells_give_the_same_pdf(table):
     assert render_figure(heatmap_figure(table), "pdf") == render_figure(
         heatmap_figure(table), "pdf"
-    )  # png and svg: test_document.py
+    )  # png and svg: test_sections.py
 
 
 def test_matplotlibs_own_settings_stay_as_they_were(table):

@@ -9,7 +9,7 @@ from adamcmp.config.compose import compose
 from adamcmp.config.lookup import find_config, list_group
 from adamcmp.config.validate import validate_config
 from adamcmp.report.findings import Finding
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.studies import find_study, ordered_studies, stored_figure
 from adamcmp.studies.figure2 import findings, tilts
 

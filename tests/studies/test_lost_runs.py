@@ -11,7 +11,7 @@ import pytest
 
 from adamcmp.analysis import split_by_task
 from adamcmp.claims import flipping_ranks
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.studies import figure3, horizon
 
 spec = importlib.util.spec_from_file_location("made", Path(__file__).parents[1] / "analysis" / "synthetic.py")

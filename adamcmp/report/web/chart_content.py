@@ -12,7 +12,7 @@ from adamcmp.analysis.verdicts import Verdict
 from adamcmp.figures.axis_labels import decay_name, display_unit, with_unit
 from adamcmp.figures.basin import SLOPE_LIMITS
 from adamcmp.figures.heatmap import grid_rows
-from adamcmp.report.model import TaskReport
+from adamcmp.report.report_input import TaskReport
 
 
 def chart_content(report: TaskReport, arms: list[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from adamcmp.report.formatting import join_unique
-from adamcmp.report.model import ReportInput
+from adamcmp.report.report_input import ReportInput
 from adamcmp.report.verdict_text import format_headline, rank_verdicts
 from adamcmp.report.web.report_page import answer_sentence, render_template
 

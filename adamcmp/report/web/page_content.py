@@ -34,7 +34,7 @@ from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report import code_recipes, table_formats
 from adamcmp.report.commands import retraining_commands
 from adamcmp.report.formatting import format_seeds
-from adamcmp.report.model import TaskReport
+from adamcmp.report.report_input import TaskReport
 from adamcmp.report.web.chart_content import chart_content, round_digits
 from adamcmp.storage.schema import METRICS as MEASURED
 

@@ -25,7 +25,7 @@ from adamcmp.figures.axis_labels import format_tick
 from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report.answer import format_answer
 from adamcmp.report.formatting import NO_VALUE, format_mean_ci, format_seeds, join_unique
-from adamcmp.report.model import ReportInput, TaskReport, across_tables, claims_report_table
+from adamcmp.report.report_input import ReportInput, TaskReport, across_tables, claims_report_table
 from adamcmp.report.sections import (
     CAPTIONS,
     CLAIM_LEGEND,

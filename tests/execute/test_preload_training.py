@@ -15,7 +15,7 @@ from adamcmp.execute.worker import use_compiler_threads
 ASK = """
 import gc
 
-import adamcmp.execute.preload
+import adamcmp.execute.preload_training
 from torch._inductor.cpu_vec_isa import VecISA, pick_vec_isa
 
 built = []
@@ -72,7 +72,7 @@ def test_compiled_programs_are_kept_in_the_users_cache_and_old_ones_go(tmp_path,
     assert recent.exists()
     assert not old.exists()
     asked = subprocess.run(
-        [sys.executable, "-c", "import os, adamcmp.execute.preload; print(os.environ['TORCHINDUCTOR_CACHE_DIR'])"],
+        [sys.executable, "-c", "import os, adamcmp.execute.preload_training; print(os.environ['TORCHINDUCTOR_CACHE_DIR'])"],
         capture_output=True, text=True, check=True,
         env={key: value for key, value in os.environ.items() if key != "TORCHINDUCTOR_CACHE_DIR"},
     )  # fmt: skip
@@ -103,7 +103,7 @@ import torch
 count = []
 torch.cuda._device_count_nvml = lambda: 1
 torch._C._cuda_getDeviceCount = lambda: count.append(1) or 1
-import adamcmp.execute.preload
+import adamcmp.execute.preload_training
 assert torch.cuda.is_available()
 print(len(count))
 """

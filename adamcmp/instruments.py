@@ -98,7 +98,7 @@ def largest_weight(model: nn.Module) -> float:
 
 
 def projections(model: nn.Module) -> dict[str, float]:
-    """Return all weights on eight fixed random directions: two paths that differ, differ here, in expectation as much.
+    """Return the projections of all weights on eight fixed random directions, which preserve expected distances.
 
     ``<i>`` is ⟨r_i, θ⟩ with r_i ~ N(0, 1), so that the mean of (⟨r_i, θ⟩ − ⟨r_i, θ'⟩)² estimates ‖θ − θ'‖²; ``norm`` is
     ‖θ‖.

@@ -47,8 +47,13 @@ class Estimate(NamedTuple):
 
 
 def bootstrap_estimate(value: float, spread: float, seeds: int, scatter: float = 0.0) -> Estimate:
-    """Return θ ± t_{T−1}(0.975) √(T/(T−1) s² + v), of T ≥ 2 seeds with the spread s over draws of them; v: other
-    variance.
+    """Return the bootstrap estimate θ ± t_{T−1}(0.975) √(T/(T−1) s² + v).
+
+    Args:
+        value: θ.
+        spread: s, the standard deviation over bootstrap resamples of the seeds.
+        seeds: T ≥ 2.
+        scatter: v, variance from other sources.
     """
     variance = seeds / (seeds - 1) * spread**2 + scatter
     half = float(special.stdtrit(seeds - 1, 0.5 + CONFIDENCE / 2)) * math.sqrt(variance)

@@ -51,7 +51,8 @@ from adamcmp.metrics.spec import task_metrics
 MIN_WIN_SHARE = 0.05
 """Trials that win in this share of the resamples or more get held-out runs."""
 MIN_AVERAGED_VARIANCE_SHARE = 0.25
-"""Least share of the variance of an unaveraged selection that the average over candidates has; 1 with two seeds."""
+"""Lower bound on the variance of the average over candidates, as a share of the variance of one selected trial; with
+two tuning seeds the share is 1."""
 
 
 class VarianceComponent(NamedTuple):

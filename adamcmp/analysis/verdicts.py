@@ -58,7 +58,7 @@ class Verdict(NamedTuple):
     margin: float
     """NaN: none."""
     p_same: float
-    """The level at which the interval would just reach the margin; 0.05 or less: equivalent."""
+    """The p-value of the equivalence test: the smallest level at which the interval lies within the margin."""
     detectable: float
     """The smallest true difference that is found with 80 % power, from all sources of variance."""
     seeds_needed: float

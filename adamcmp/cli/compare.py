@@ -43,9 +43,9 @@ def compare(
 
         sources = resolve_sources(sides, results_dir)
         records = compare_sources(sources.sides)
-        judging = comparison_settings(sources.study_dirs) if margin is None else ComparisonSettings(margin)
+        comparison = comparison_settings(sources.study_dirs) if margin is None else ComparisonSettings(margin)
         curves = read_all(sources.study_dirs).curves
-        report_input = ReportInput(records, curves, read_outcomes(sources.study_dirs), judging)
+        report_input = ReportInput(records, curves, read_outcomes(sources.study_dirs), comparison)
     show_found(report_input, " vs. ".join(sides))
     for line in unmatched_runs(sources.sides, records):
         print_note(line, err=False)

@@ -18,7 +18,7 @@ def leaderboard_as_json(report: ReportInput, task: TaskRecords) -> dict[str, Any
     from adamcmp.report.answer import format_answer
     from adamcmp.report.verdict_text import format_verdict
 
-    error, table = task_metrics(task.records).error, report.cells(task)
+    error, table = task_metrics(task.records).error, report.trials(task)
     names = table.groupby("arm")[["optimizer", "schedule"]].first()  # an optimizer has one of each
     board = report.board(task).join(names, on="arm")
     verdicts = report.verdicts(task)
@@ -62,7 +62,7 @@ def warnings_of_task(report: ReportInput, task: TaskRecords) -> list[ReportWarni
     """Return the warnings on one task."""
     from adamcmp.report.warnings import collect_warnings
 
-    return collect_warnings(report.board(task), report.cells(task), task.records, report.verdicts(task))
+    return collect_warnings(report.board(task), report.trials(task), task.records, report.verdicts(task))
 
 
 JSON_LEADERBOARD_COLUMNS = (

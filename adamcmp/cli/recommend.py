@@ -253,7 +253,7 @@ def print_recommendation(opened: Session, spending: BudgetedSearch) -> None:
         from adamcmp.storage.records import read_outcomes, read_records
 
         records = read_records(opened.study_dir)
-        judging = ComparisonSettings.of(opened.plan.config.study.model_dump())
+        comparison = ComparisonSettings.of(opened.plan.config.study.model_dump())
         searching = opened.plan.searching
         assert searching is not None
         seeds = len(opened.plan.config.seeds)
@@ -266,7 +266,7 @@ def print_recommendation(opened: Session, spending: BudgetedSearch) -> None:
             spending.a_run or float(records["seconds"].max()), TRIALS_PER_BATCH, len(searching.arms), seeds
         )
         task = split_by_task(records)[0]
-        verdicts = judging.verdicts(task, read_outcomes([opened.study_dir]))
+        verdicts = comparison.verdicts(task, read_outcomes([opened.study_dir]))
         recommendation = recommend(task, verdicts, spending.a_run)
         if recommendation is None:
             raise InputError(

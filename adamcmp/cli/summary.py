@@ -197,7 +197,7 @@ def show_found(report: ReportInput, title: str | None = None) -> None:
             from adamcmp.cli import plan_view
 
             soon = time_to_target_table(
-                report.curves, task.records, best_trials(report.cells(task)), report.target_error
+                report.curves, task.records, best_trials(report.trials(task)), report.target_error
             )
             print_table(plan_view.time_to_target_table(soon, task.label, report.target_error, error))
     add_json(across_tasks=across_tasks.to_frame(report.pooled).to_dict("records"))

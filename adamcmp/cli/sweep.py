@@ -78,8 +78,8 @@ def sweep(
     from adamcmp.report.verdict_text import ComparisonSettings
     from adamcmp.storage.records import read_outcomes
 
-    judging = ComparisonSettings.of(opened.plan.config.study.model_dump())
-    report_input = ReportInput(records, outcomes=read_outcomes([opened.study_dir]), judging=judging)
+    comparison = ComparisonSettings.of(opened.plan.config.study.model_dump())
+    report_input = ReportInput(records, outcomes=read_outcomes([opened.study_dir]), comparison=comparison)
     show_found(report_input)
     show_next(report_input, opened.study_dir)
     raise typer.Exit(exit_code_of(records))

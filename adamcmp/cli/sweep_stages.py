@@ -97,14 +97,14 @@ def show_plan(opened: Session, limit: int | None, only_failed: bool = False) -> 
     runs, config = opened.plan.runs, opened.plan.config
     lacking = missing_runs(runs, opened.study_dir, only_failed=only_failed)
     todo = lacking[:limit]
-    judging = [] if only_failed or limit is not None else plan_held_out(opened, is_tuned=not lacking)
-    ids = [run.id for run in (*runs, *todo, *judging)]
+    held_out = [] if only_failed or limit is not None else plan_held_out(opened, is_tuned=not lacking)
+    ids = [run.id for run in (*runs, *todo, *held_out)]
     key = plan_cache.key_of(
         ids, config.study.name, config.execute, opened.plan.duplicates, opened.study_dir, is_verbose()
     )
     cached = None if opened.datasets else plan_cache.load(key)  # data are loaded if their metadata is not cached
     if cached is None:
-        cached = plan_as_json(opened, todo, judging, lacking)
+        cached = plan_as_json(opened, todo, held_out, lacking)
         if all(dataset_cache.load_metadata(data) for data in {run.task.key: run.task.data for run in runs}.values()):
             plan_cache.save(key, cached)
     for text, style in cached["lines"]:
@@ -117,7 +117,7 @@ def show_plan(opened: Session, limit: int | None, only_failed: bool = False) -> 
 
 
 def plan_as_json(
-    opened: Session, todo: Sequence[Run], judging: Sequence[Run], lacking: Sequence[Run]
+    opened: Session, todo: Sequence[Run], held_out: Sequence[Run], lacking: Sequence[Run]
 ) -> dict[str, Any]:
     """Return the lines of a dry run with their styles, and what ``--json`` prints."""
     from adamcmp.cli import plan_view, progress
@@ -126,21 +126,21 @@ def plan_as_json(
 
     runs, tuned = opened.plan.runs, len({run.seed for run in opened.plan.runs})
     with show_status("planning") as doing, ExitStack() as stack:
-        opened.prepare([*todo, *(run for run in judging if run.task.facts.fingerprint not in opened.datasets)], doing)
+        opened.prepare([*todo, *(run for run in held_out if run.task.facts.fingerprint not in opened.datasets)], doing)
         how, judged = (
             stack.enter_context(
                 prepare_execution(stage, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True)
             )
-            for stage in (todo, judging)
+            for stage in (todo, held_out)
         )
         rate = matmul_gflops(opened.device)
-    summary = opened.unseen_summaries([*todo, *judging])
+    summary = opened.unseen_summaries([*todo, *held_out])
     lines = [(header_text(opened, "dry run"), ""), *((line, "") for line in plan_view.summary_lines(summary))]
     lines += [(note, "yellow") for note in opened.notes]
     lines += [("", ""), *((line, "") for line in plan_view.format_plan(runs, todo))]
     lines += [(repeated_text(opened.plan.duplicates), "yellow")] if opened.plan.duplicates else []
     lines.append(("", ""))
-    for name, stage, plan_ in (("Tuning", todo, how), ("Held-out", judging, judged)):
+    for name, stage, plan_ in (("Tuning", todo, how), ("Held-out", held_out, judged)):
         if stage:
             stored_text = (
                 f"{len(runs) - len(lacking):,} stored, " if name == "Tuning" and len(lacking) < len(runs) else ""
@@ -149,7 +149,7 @@ def plan_as_json(
             lines.append((plan_view.format_stage(name, stage, about), ""))
     lines += [(line, "") for line in plan_view.format_cost(how, judged, rate)]
     lines += [(line, "") for line in plan_view.format_strategies(how) if is_verbose()]
-    warnings = [*how.estimate.notes, plan_view.tuning_warning(len({run.arm for run in judging}), tuned)]
+    warnings = [*how.estimate.notes, plan_view.tuning_warning(len({run.arm for run in held_out}), tuned)]
     lines += [(line, "yellow") for line in warnings if line]
     plan = {
         "study": opened.plan.config.study.name, "folder": str(opened.study_dir), "planned": len(runs),
@@ -188,9 +188,9 @@ def run_sweep(opened: Session, limit: int | None, only_failed: bool = False) -> 
     trained = train(opened, runs, limit, only_failed=only_failed)
     if limit is None and not only_failed:
         runs += extend_grid(opened, runs) if opened.plan.searching is None else run_search(opened)
-    judging = [] if only_failed else train_held_out(opened, runs, None if limit is None else limit - trained)
+    held_out = [] if only_failed else train_held_out(opened, runs, None if limit is None else limit - trained)
     records = read_records(opened.study_dir)
-    planned = records[records["run_id"].isin({run.id for run in (*runs, *judging)})]
+    planned = records[records["run_id"].isin({run.id for run in (*runs, *held_out)})]
     counts = planned["status"].value_counts().to_dict()
     add_json(studies=[{"study": opened.plan.config.study.name, "folder": str(opened.study_dir), "runs": counts}])
     for line in plan_view.format_failures(planned[planned["status"] == "failed"]):
@@ -244,10 +244,10 @@ def train_held_out(opened: Session, runs: Sequence[Run], limit: int | None) -> l
     if left > 0:
         print_note(f"{opened.study_dir}: {left:,} tuning runs are missing; held-out runs follow once they are stored")
         return []
-    judging = held_out_runs(runs, records, seeds)
+    held_out = held_out_runs(runs, records, seeds)
     if limit is None or limit > 0:
-        train(opened, judging, limit, label="Held-out")
-    return judging
+        train(opened, held_out, limit, label="Held-out")
+    return held_out
 
 
 def execution_settings(opened: Session) -> ExecutionSettings:

@@ -338,7 +338,8 @@ class Study(Settings):
     """Equivalence margin in the unit in which errors are shown: percentage points for shares, else the unit of the
     data.
 
-    Null is half a point of shares, and of other errors none: then nothing is said to be the same.
+    Null: 0.5 pp for shares (``analysis.verdicts.DEFAULT_MARGIN``); other errors have no margin, so that no pair is
+    called equivalent.
     """
     extend: Annotated[Whole, Field(ge=0, le=100)] = 0
     """Maximum number of values by which each side of a grid may grow while the selected trial is at its boundary."""

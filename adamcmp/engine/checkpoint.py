@@ -95,7 +95,7 @@ class TrainingControl:
             raise TrainingStopped
 
     def _described(self) -> dict[str, Any]:
-        """Return which runs a checkpoint is of, and how they were trained: what ``state`` names goes first."""
+        """Return the runs of a checkpoint and their strategy; keys of ``state`` take precedence."""
         shard = self._shard
         of = {} if shard is None else {"runs": [run.id for run in shard.runs], "strategy": asdict(shard.strategy)}
         return {"versions": VERSIONS, **of}

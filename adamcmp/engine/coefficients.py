@@ -92,7 +92,8 @@ class ParamKind(NamedTuple):
     part: str = ""
     """Which of the rule's parts treats them."""
     ratio: float = 1.0
-    """Their width over that at which their learning rate is α, in a model that says so (μP)."""
+    """Width of the parameters relative to the base width, at which their learning rate is α (μP); 1 for other
+    models."""
 
 
 def param_kind(rule: AnyRule, name: str, parameter: Tensor, model: nn.Module) -> ParamKind:

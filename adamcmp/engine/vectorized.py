@@ -155,7 +155,7 @@ class BatchedTraining:
         return {i: row for row, i in reversed(list(enumerate(self.rows)))}
 
     def _keep_rows(self, where: Mapping[int, int]) -> None:
-        """Leave no rows but those of some runs: of run k of the shard the row that it has now, by k."""
+        """Keep only the rows of some runs: ``where`` maps the index of a run in the shard to its current row."""
         self.rows, self.seeds, self.layout = self._laid_out(list(where))
         keep = torch.tensor([where[i] for i in self.rows], device=self.device)
         self.stack = map_stack(self.stack, lambda leaf: leaf[keep])
@@ -199,7 +199,7 @@ class BatchedTraining:
         self._report(None)
 
     def rehearse(self, steps: int, *, evaluate: bool) -> None:
-        """Take steps from the first on, and evaluate, keeping nothing but what that does to the weights."""
+        """Take the first steps, and evaluate, without recording results: for benchmarks."""
         runs = self._program()
         for batch in islice(self._batches(), steps):
             runs.step(self.stack, *batch)

@@ -115,25 +115,25 @@ class Leases:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self._folder = study_dir
         self._has_former = (study_dir / FORMER_LEASES).exists()  # looked up once: a request in an object store
-        self._lookout = DriverRegistry(study_dir)
+        self._drivers = DriverRegistry(study_dir)
         self._known: Collection[tuple[str, int]] = ()
         self._stored: set[str] = set()
         process = psutil.Process()
-        self._whose = {"machine": host_id(), "pid": process.pid, "born": process.create_time()}
+        self._identity = {"machine": host_id(), "pid": process.pid, "born": process.create_time()}
         self._extra: dict[str, Any] = {}
         self._beats = 0
         self._over = threading.Event()
         self._writing = threading.Lock()
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self.every = 1.0 if is_local(study_dir) else HEARTBEAT_SECONDS
-        """Seconds between two tellings, at least: each is a request where the folder is an object store."""
+        """Least seconds between two heartbeats: each is a request if the folder is an object store."""
         self.is_alone = True
         """Whether no other driver was there when this one began."""
 
     def __enter__(self) -> Leases:
         """Show up among the drivers; what dead ones have left goes."""
         with locked(self._folder):
-            drivers = self._lookout.alive()
+            drivers = self._drivers.alive()
             self.is_alone = not drivers
             for path in (self._folder / DRIVERS).glob("*.json"):
                 if path.stem not in drivers:
@@ -157,7 +157,7 @@ class Leases:
         with self._writing, suppress(silent):  # a full disk ends the sweep where it loses runs, not here
             self._extra |= more
             self._beats += 1
-            text = json.dumps({**self._whose, "beat": self._beats, "told": time.time(), **self._extra}, indent=1)
+            text = json.dumps({**self._identity, "beat": self._beats, "told": time.time(), **self._extra}, indent=1)
             write_file(self._folder / DRIVERS / f"{self.name}.json", text.encode())
 
     def _beat(self) -> None:
@@ -166,10 +166,7 @@ class Leases:
                 self.tell({})
 
     def begin(self, stored_parts: Collection[tuple[str, int]]) -> None:
-        """Set the part files of the study before its missing runs were looked up (``part_files``).
-
-        Only later ones are news.
-        """
+        """Note the part files that the study had when its missing runs were listed; later ones hold new runs."""
         self._known, self._stored = stored_parts, set()
 
     def claim(self, shards: Sequence[Collection[str]]) -> list[set[str]]:
@@ -182,7 +179,7 @@ class Leases:
             wanted = {run_id for shard in shards for run_id in shard}
             owners = {name: wanted.intersection(ids) for name, ids in table.items() if name != self.name}
             owners = {name: ids for name, ids in owners.items() if ids}
-            alive = self._lookout.alive(owners)
+            alive = self._drivers.alive(owners)
             for name in owners.keys() - alive.keys():
                 del table[name]
             taken = {owner for name in alive for owner in owners[name]}
@@ -211,7 +208,7 @@ class Leases:
     def elsewhere(self) -> dict[str, set[str]]:
         """Return the runs that other drivers train now, by their names."""
         table = {name: ids for name, ids in self._read_table().items() if name != self.name}
-        alive = self._lookout.alive(table)
+        alive = self._drivers.alive(table)
         return {name: set(ids) for name, ids in table.items() if name in alive}
 
     def _read_table(self) -> Mapping[str, Any]:

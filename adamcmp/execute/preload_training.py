@@ -1,9 +1,9 @@
 """Modules that the fork server imports once, so that each training process has them from its start.
 
-The compiler compiles with one thread, in the process that requests it: there are as many processes as cores, and a pool
-of its own would start threads, which a fork does not survive. This module reads the processor's vector instructions:
+The compiler compiles with one thread, in the process that requests it: there are as many processes as cores, and its
+own pool would start threads, which a fork does not survive. This module reads the processor's vector instructions:
 torch would also compile and load a program for each kind, seconds on a cold cache, to see that the compiler knows them.
-One that does not is met where ways to train are timed, and compiling is not chosen.
+If the compiler does not know them, the benchmark of compiled strategies fails, and compiling is not selected.
 
 Compiled programs are kept in the user's cache, which a restart does not empty. cuBLAS gets the workspace with which its
 products are the same every time. Whether there is CUDA is asked of its driver's manager (NVML): the compiler asks when

@@ -1,7 +1,7 @@
 """All figures by name, which is also the name of their files, with the tables that they take.
 
-To add a figure, write a module here, add it to ``FIGURES``, its tables to ``report.report_input.build_task_report``, and its
-caption to ``report.sections.CAPTIONS``. Figures that the page draws itself are in
+To add a figure, write a module here, add it to ``FIGURES``, its tables to ``report.report_input.build_task_report``,
+and its caption to ``report.sections.CAPTIONS``. Figures that the page draws itself are in
 ``report.figure_writer.PAGE_FIGURES``.
 """
 

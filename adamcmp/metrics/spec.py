@@ -25,7 +25,7 @@ class MetricSpec:
     name: str
     """``train.error``, and the record's ``metric_spec``."""
     label: str
-    """How people spell it behind the name of a part: ``test error``, ``test RMSE``."""
+    """Its name after the name of a split: ``test error``, ``test RMSE``."""
     baseline: str = ""
     """Description of the best constant prediction."""
     unit: str = ""

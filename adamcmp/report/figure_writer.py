@@ -37,7 +37,12 @@ class FigureFiles(NamedTuple):
 
 
 def write_figures(
-    made: Sequence[ReportTable], report: ReportInput, arms: set[str], footer_: str, folder: Path, formats: Sequence[str]
+    report_tables: Sequence[ReportTable],
+    report: ReportInput,
+    arms: set[str],
+    footer_: str,
+    folder: Path,
+    formats: Sequence[str],
 ) -> FigureFiles:
     """Write every figure that can be drawn; return files, reasons for skipped figures, and the SVGs of the page.
 
@@ -45,7 +50,7 @@ def write_figures(
     matplotlib is not imported.
     """
     kinds = [kind for kind in FIGURE_FORMATS if kind in formats]
-    raw = {table.name: table.raw for table in made}
+    raw = {table.name: table.raw for table in report_tables}
     if not (kinds or PAGE in formats) or not raw:
         return FigureFiles({}, {}, {})
     from adamcmp.figures.csv_io import read_table

@@ -63,7 +63,7 @@ class ReportInput:
     """Their evaluations, columns ``schema.CURVE``; only ``write_report`` needs them."""
     outcomes: Mapping[str, Array] = field(default_factory=dict)
     """Per-example test errors of held-out runs, ``records.read_outcomes``."""
-    judging: ComparisonSettings = ComparisonSettings()  # noqa: RUF009  # frozen
+    comparison: ComparisonSettings = ComparisonSettings()  # noqa: RUF009  # frozen
     """Settings of comparisons."""
     study_findings: StudyFindings = StudyFindings()  # noqa: RUF009  # frozen
     """Findings of the study."""
@@ -98,7 +98,7 @@ class ReportInput:
     def verdicts(self, task: TaskRecords) -> list[Verdict]:
         """Return the verdicts on one of its tasks; computed once."""
         if task.task not in self._verdicts:
-            self._verdicts[task.task] = self.judging.verdicts(task, self.outcomes, self.cells(task))
+            self._verdicts[task.task] = self.comparison.verdicts(task, self.outcomes, self.trials(task))
         return self._verdicts[task.task]
 
     @cached_property
@@ -106,7 +106,7 @@ class ReportInput:
         """Its tasks, the task with the latest run first."""
         return [task for task in split_by_task(self.records) if has_tuning(task.records)]
 
-    def cells(self, task: TaskRecords) -> pd.DataFrame:
+    def trials(self, task: TaskRecords) -> pd.DataFrame:
         """Return ``analysis.trials_table`` of one of its tasks, computed once."""
         if task.task not in self._cells:
             self._cells[task.task] = trials_table(task.records)
@@ -115,7 +115,7 @@ class ReportInput:
     def board(self, task: TaskRecords) -> pd.DataFrame:
         """Return the leaderboard of one of its tasks, computed once."""
         if task.task not in self._boards:
-            self._boards[task.task] = leaderboard(task.records, table=self.cells(task))
+            self._boards[task.task] = leaderboard(task.records, table=self.trials(task))
         return self._boards[task.task]
 
     @cached_property
@@ -127,7 +127,7 @@ class ReportInput:
 
     def over_splits(self, tasks: Sequence[TaskRecords]) -> list[SplitBlocks]:
         """Return the verdicts over several splits of one data set."""
-        margin = self.judging.margin
+        margin = self.comparison.margin
         factor = task_metrics(self.records).error.factor
         return compare_over_splits(tasks, margin if margin is None else margin / factor, self.outcomes)
 
@@ -173,7 +173,7 @@ class TaskReport:
     table: pd.DataFrame
     """``analysis.trials_table``."""
     verdicts: Sequence[Verdict]
-    made: Sequence[ReportTable]
+    tables: Sequence[ReportTable]
     """Its tables, in the order of a report."""
     findings: Sequence[str]
     """Findings in words."""
@@ -186,25 +186,25 @@ class TaskReport:
     @property
     def shown(self) -> dict[str, pd.DataFrame]:
         """Tables for readers that have rows, by name."""
-        return {table.name: table.shown for table in self.made if table.shown is not None and len(table.raw)}
+        return {table.name: table.shown for table in self.tables if table.shown is not None and len(table.raw)}
 
     @property
     def raw(self) -> dict[str, pd.DataFrame]:
         """The numbers of all tables, by name."""
-        return {table.name: table.raw for table in self.made}
+        return {table.name: table.raw for table in self.tables}
 
 
 def build_task_report(task: TaskRecords, reported: ReportInput, about: Collection[str | None]) -> TaskReport:
     """Compute the report of one task, with the findings ``about`` it."""
     records, curves, criteria = task.records, reported.curves, task_metrics(task.records)
     pronounced, study_findings = reported.verdicts(task), reported.study_findings.about(about)
-    table = reported.cells(task)
+    table = reported.trials(task)
     board = reported.board(task)
     best = best_trials(table)
     extra, sizes = extra_metrics_table(records, best), effect_sizes.estimate_effects(records, pronounced, table)
     basins, spans = basin.estimate_basins(records, table), sensitivity.estimate_sensitivities(records, table)
     best_of, order = expected_best_of_k(records, table), rank_over_time.ranks_over_time(curves, records, best)
-    made = [
+    report_tables = [
         ReportTable("leaderboard", board, tables.leaderboard_display(board)),
         ReportTable("grid", table, tables.grid_display(table)),
         claims_report_table(study_findings.claims),
@@ -214,21 +214,21 @@ def build_task_report(task: TaskRecords, reported: ReportInput, about: Collectio
         ReportTable("sensitivity", sensitivity.to_frame(spans), tables.sensitivity_display(spans, criteria)),
     ]
     if len(best_of) and best_of["k"].max() > 1:
-        made.append(ReportTable("best_of_k", best_of, tables.best_of_k_display(best_of, criteria)))
+        report_tables.append(ReportTable("best_of_k", best_of, tables.best_of_k_display(best_of, criteria)))
     if len(extra):
-        made.append(ReportTable("metrics", extra, tables.extra_metrics_display(extra)))
-        made.append(ReportTable("metrics_along", extra_metric_curves(curves, records, best)))
+        report_tables.append(ReportTable("metrics", extra, tables.extra_metrics_display(extra)))
+        report_tables.append(ReportTable("metrics_along", extra_metric_curves(curves, records, best)))
     if reported.target_error is not None:
         soon = time_to_target_table(curves, records, best, reported.target_error).assign(target=reported.target_error)
-        made.append(ReportTable("time_to_error", soon, tables.time_display(soon)))
-    made += [ReportTable("learning_curves", mean_curves(curves, records, best)), ReportTable("ranks", order)]
-    made += study_tables(study_findings, criteria)
-    made = [
+        report_tables.append(ReportTable("time_to_error", soon, tables.time_display(soon)))
+    report_tables += [ReportTable("learning_curves", mean_curves(curves, records, best)), ReportTable("ranks", order)]
+    report_tables += study_tables(study_findings, criteria)
+    report_tables = [
         table._replace(
             raw=with_metric_columns(table.raw, criteria),
             shown=None if table.shown is None else tables.with_boundaries(table.shown, board),
         )
-        for table in made
+        for table in report_tables
     ]
     flips = rank_over_time.count_rank_flips(order)
     said = [
@@ -236,7 +236,7 @@ def build_task_report(task: TaskRecords, reported: ReportInput, about: Collectio
         *(finding.text for finding in study_findings.findings),
         *([flips] if flips else []),
     ]
-    return TaskReport(reported.title, task, study_findings, board, table, pronounced, made, said)
+    return TaskReport(reported.title, task, study_findings, board, table, pronounced, report_tables, said)
 
 
 def claims_report_table(claims: Sequence[claimed.Claim]) -> ReportTable:

@@ -128,20 +128,20 @@ def _write_tasks(
         for report, name in zip(reports, folders, strict=True)
     ]
     said = report_input.study_findings.about({None})
-    made = [
+    report_tables = [
         *across_tables(report_input),
         claims_report_table(said.claims),
         *study_tables(said, task_metrics(report_input.records)),
     ]
     ratios = rank_over_time.targets_table(tasks, report_input.curves, report_input.target_error)
     if ratios["task"].nunique() > 1:
-        made.append(ReportTable(CROSS_TASK_FIGURE, ratios, tables.targets_display(ratios)))
-    written += write_tables(made, folder, formats)
+        report_tables.append(ReportTable(CROSS_TASK_FIGURE, ratios, tables.targets_display(ratios)))
+    written += write_tables(report_tables, folder, formats)
     arms = {str(arm) for task in tasks for arm in task.records["arm"]}
-    figures = write_figures(made, report_input, arms, figure_footer(report_input.records), folder, formats)
+    figures = write_figures(report_tables, report_input, arms, figure_footer(report_input.records), folder, formats)
     written += [path for paths in figures.files.values() for path in paths]
     if "md" in formats:
-        sections = _index(report_input, tasks, folders, made, figures)
+        sections = _index(report_input, tasks, folders, report_tables, figures)
         written.append(write_file(folder / "report.md", markdown(sections).encode()))
     return [*drawn, figures]
 
@@ -150,9 +150,9 @@ def _write_task(
     report: TaskReport, report_input: ReportInput, folder: Path, formats: Sequence[str], written: list[Path]
 ) -> FigureFiles:
     """Write tables, figures and page of one task."""
-    written += write_tables(report.made, folder, formats)
+    written += write_tables(report.tables, folder, formats)
     note = figure_footer(report.task.records, report.board)
-    drawn = write_figures(report.made, report_input, set(report.board["arm"]), note, folder, formats)
+    drawn = write_figures(report.tables, report_input, set(report.board["arm"]), note, folder, formats)
     written += [path for paths in drawn.files.values() for path in paths]
     if "md" in formats:
         files = {name: [path.name for path in paths] for name, paths in drawn.files.items() if name != PLOT_SCRIPT}
@@ -172,10 +172,10 @@ def write_index(studies: Sequence[IndexEntry], folder: Path) -> Path:
     return write_file(folder / "index.html", index_page(studies).encode())
 
 
-def write_tables(made: Sequence[ReportTable], folder: Path, formats: Sequence[str]) -> list[Path]:
+def write_tables(report_tables: Sequence[ReportTable], folder: Path, formats: Sequence[str]) -> list[Path]:
     """Write the files of each table: its numbers, and the text for readers."""
     written = []
-    for name, raw, display in (table for table in made if len(table.raw)):
+    for name, raw, display in (table for table in report_tables if len(table.raw)):
         texts = {"csv": partial(table_formats.to_csv, raw)}
         if display is not None:
             texts = {
@@ -197,14 +197,14 @@ def _index(
     report: ReportInput,
     tasks: Sequence[TaskRecords],
     folders: Iterable[str],
-    made: Sequence[ReportTable],
+    report_tables: Sequence[ReportTable],
     drawn: FigureFiles,
 ) -> list[Section]:
     findings = report.study_findings.about({None})
     said = [finding.text for finding in findings.findings]
     said += [line for blocks in report.over_splits(tasks) for line in format_split_verdicts(blocks)]
     said += [format_pooled(pooled) for pooled in report.pooled[:MAX_SENTENCES]]
-    displays = {table.name: table.shown for table in made if table.shown is not None and len(table.raw)}
+    displays = {table.name: table.shown for table in report_tables if table.shown is not None and len(table.raw)}
     links = [
         (Link(task.label, f"{name}/report.md"), f": {len(task.records)} runs")
         for task, name in zip(tasks, folders, strict=True)

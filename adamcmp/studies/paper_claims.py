@@ -127,7 +127,7 @@ def margin_of(report: ReportInput, task: TaskRecords) -> float:
     else none.
     """
     error = task_metrics(task.records).error
-    margin = report.judging.margin
+    margin = report.comparison.margin
     return margin / error.factor if margin is not None else DEFAULT_MARGIN if error.unit == "%" else 0.0
 
 

@@ -72,7 +72,8 @@ def test_compiled_programs_are_kept_in_the_users_cache_and_old_ones_go(tmp_path,
     assert recent.exists()
     assert not old.exists()
     asked = subprocess.run(
-        [sys.executable, "-c", "import os, adamcmp.execute.preload_training; print(os.environ['TORCHINDUCTOR_CACHE_DIR'])"],
+        [sys.executable, "-c",
+         "import os, adamcmp.execute.preload_training; print(os.environ['TORCHINDUCTOR_CACHE_DIR'])"],
         capture_output=True, text=True, check=True,
         env={key: value for key, value in os.environ.items() if key != "TORCHINDUCTOR_CACHE_DIR"},
     )  # fmt: skip

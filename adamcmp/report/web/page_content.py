@@ -85,7 +85,7 @@ def task_content(report: TaskReport, runs: pd.DataFrame) -> dict[str, Any]:
         "charts": chart_content(report, arms),
         "csv": {
             table.name: table_formats.to_csv(table.raw)
-            for table in report.made
+            for table in report.tables
             if table.name in COPIED_COLUMNS and len(table.raw)
         },
     }

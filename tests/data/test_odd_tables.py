@@ -25,7 +25,7 @@ from adamcmp.data.table import table
 from adamcmp.data.text import text
 from adamcmp.errors import InputError
 
-from .test_read_as_meant import KIND, NOISE, N, said, stored
+from .test_read_table import KIND, NOISE, N, said, stored
 
 X = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
 

@@ -1,7 +1,6 @@
-"""Stages of a sweep: plan, tune, extend the grid, search, and train held-out runs; with their output.
+"""Stages of a sweep in one module, since they share the session, the order of output and the command's words.
 
-This module is longer than others because the stages share the session, the order of their output, and the command's
-words.
+The stages plan, tune, extend the grid, search, and train held-out runs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Typed, validated settings: Hydra's dictionaries become these classes.
+"""Typed, validated settings, all in one module since they refer to each other: Hydra's dictionaries as classes.
 
 Each class is frozen and forbids unknown keys. The docstring of a field gives its meaning and unit. Nothing here imports
-torch, so that planning a study, ``adamcmp show`` and ``adamcmp list`` start quickly. All settings are in this one
-module, since they refer to each other and a user who looks for a setting searches one file.
+torch, so that planning a study, ``adamcmp show`` and ``adamcmp list`` start quickly.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The vectorized engine: the runs of a shard as one program. Row r gives the results of run r in the sequential engine.
+"""The vectorized engine, in one class whose whole state a checkpoint stores: the runs of a shard as one program.
 
-This module is longer than others because one class holds the state of a training, which a checkpoint stores as a whole.
-A row whose loss is not finite keeps computing without affecting others, and its results are dropped. If at least half
-of the rows have ended and enough steps are left, the others continue in a smaller program.
+Row r gives the results of run r in the sequential engine. A row whose loss is not finite keeps computing without
+affecting others, and its results are dropped. If at least half of the rows have ended and enough steps are left, the
+others continue in a smaller program.
 """
 
 from __future__ import annotations

@@ -16,12 +16,11 @@ import pandas as pd
 
 from adamcmp.analysis import split_by_task
 from adamcmp.analysis.claim import Claim, exact_value
-from adamcmp.analysis.optimal_decay import OptimalDecays, estimate_optimal_decays
+from adamcmp.analysis.optimal_decay import OptimalDecays
 from adamcmp.claims.closed_form import rule_settings, weights_path
 from adamcmp.claims.evidence import ClaimEvidence, PanelAxes
 from adamcmp.report.report_input import ReportInput
-from adamcmp.studies.families import task_families
-from adamcmp.studies.horizon import TOLERATED, WITH, has, shared_lr
+from adamcmp.studies.horizon import TOLERATED, optimal_decays_of_families
 from adamcmp.studies.paper_claims import PAPER
 
 SOURCE = "Wang & Aitchison 2024"
@@ -76,14 +75,7 @@ def closed_form_test() -> ClaimEvidence:
 def optima(reports: Mapping[str, ReportInput], by: str) -> list[tuple[str, OptimalDecays]]:
     """Return for each family of tasks that differ in ``epochs`` or ``train_examples`` AdamW's best λ and its slope."""
     (report,) = reports.values()
-    tasks = [task for task in split_by_task(report.records) if has(task, WITH)]
-    return [
-        (
-            family.label,
-            estimate_optimal_decays(family.tasks, WITH, by, "weight_decay_lr_scaled", shared_lr(family.tasks)),
-        )
-        for family in task_families(tasks, by)
-    ]
+    return [(label, decays) for label, decays, _ in optimal_decays_of_families(split_by_task(report.records), by)]
 
 
 def panel(axes: PanelAxes, name: str, table: pd.DataFrame) -> pd.DataFrame:

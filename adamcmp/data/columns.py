@@ -214,27 +214,27 @@ def merge_similar(column: Column, similar: str) -> Column:
     return replace(column, values=values, notes=(*column.notes, f"{first} merged"))
 
 
+def arrow_texts(array: pa.ChunkedArray) -> pd.Series[Any]:
+    """Return the values of a column as text, None for missing ones."""
+    return pd.Series([None if value is None else str(value) for value in array.to_pylist()], dtype=object)
+
+
 def column_from_arrow(name: str, array: pa.ChunkedArray, options: ColumnOptions) -> Column:
     """Understand a typed column, as of a Parquet file or a DataFrame."""
     kind = array.type
     if pa.types.is_dictionary(kind):  # declared categories stay categories
         options = replace(options, categorical=options.categorical | {name})
-        texts_ = [None if value is None else str(value) for value in array.to_pylist()]
-        return column_from_texts(name, pd.Series(texts_, dtype=object), options)
+        return column_from_texts(name, arrow_texts(array), options)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return column_from_texts(name, pd.Series(array.to_pylist(), dtype=object), replace(options, delimiter=None))
     count = len(array)
     if array.null_count == count or pa.types.is_null(kind):
         return Column(name, "empty", np.full(count, np.nan))
-    if name in options.categorical:
-        texts = [None if value is None else str(value) for value in array.to_pylist()]
-        return column_from_texts(name, pd.Series(texts, dtype=object), options)
+    if name in options.categorical or not _is_exact(array):
+        return column_from_texts(name, arrow_texts(array), options)
     if pa.types.is_boolean(kind):
         return Column(name, "boolean", _floats(array.cast(pa.int8())))
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        if not _is_exact(array):
-            texts_ = [None if value is None else str(value) for value in array.to_pylist()]
-            return column_from_texts(name, pd.Series(texts_, dtype=object), options)
         return Column(name, "numeric", _mask_missing(_floats(array), options))
     if pa.types.is_decimal(kind):
         return Column(name, "numeric", _floats(array), ("decimals as float64",))

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from charset_normalizer import from_bytes
 
-from adamcmp.data.columns import Column, ColumnOptions, column_from_arrow, column_from_texts
+from adamcmp.data.columns import Column, ColumnOptions, arrow_texts, column_from_arrow, column_from_texts
 from adamcmp.data.numbers_in_text import MISSING, PLAIN
 from adamcmp.errors import InputError, one_line, quote_value
 
@@ -99,7 +99,7 @@ def understood(frames: Sequence[Frame], names: Sequence[str], options: ColumnOpt
     for name in names:
         columns = [frame.columns[name] for frame in frames]
         if any(isinstance(column, pd.Series) for column in columns):
-            texts = [column if isinstance(column, pd.Series) else _texts(column) for column in columns]
+            texts = [column if isinstance(column, pd.Series) else arrow_texts(column) for column in columns]
             understood_columns[name] = column_from_texts(name, pd.concat(texts, ignore_index=True), options)
         else:
             chunks = [chunk for column in columns for chunk in _alike(columns, column).chunks]
@@ -114,10 +114,6 @@ def _alike(columns: Sequence[pa.ChunkedArray], column: pa.ChunkedArray) -> pa.Ch
     like = columns[0].type
     like = like.value_type if pa.types.is_dictionary(like) and len(columns) > 1 else like
     return column if column.type == like else column.cast(like)
-
-
-def _texts(column: pa.ChunkedArray) -> pd.Series[Any]:
-    return pd.Series([None if value is None else str(value) for value in column.to_pylist()], dtype=object)
 
 
 def from_frame(frame: pd.DataFrame) -> Frame:

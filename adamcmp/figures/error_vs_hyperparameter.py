@@ -109,7 +109,7 @@ def _axis_panel(ax: Axes, part: pd.DataFrame, axis: str, factor: float, look: di
             ax.plot(x[:2], y[:2], color=colour, lw=0.8, ls=":", zorder=3)
             ax.plot(x[:1], y[:1], color=colour, ls="", marker=style.marker, ms=3.8, zorder=3)
         ax.errorbar(x, y, yerr=[lower, upper], fmt="none", ecolor=style.colour, elinewidth=0.8, capsize=1.8, alpha=0.8)
-    _set_axis_ticks(ax, positive, zero, with_zero=bool((part[axis] == 0).any()))
+    set_axis_ticks(ax, positive, zero, with_zero=bool((part[axis] == 0).any()))
     ax.grid(visible=True, axis="y")
 
 
@@ -123,7 +123,7 @@ def zero_position(positive: np.ndarray) -> float:
     return float(positive[0] / max(min(step, 10.0) ** 1.5, (positive[-1] / positive[0]) ** 0.125))
 
 
-def _set_axis_ticks(ax: Axes, positive: np.ndarray, zero: float, *, with_zero: bool) -> None:
+def set_axis_ticks(ax: Axes, positive: np.ndarray, zero: float, *, with_zero: bool) -> None:
     """Set ticks at powers of ten if two or more fit, else at the values; and "0" left of the break."""
     low, high = float(positive[0]), float(positive[-1])
     powers = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from adamcmp.figures.axis_labels import extra_metric_label
+from adamcmp.figures.learning_curves import draw_mean_curves
 from adamcmp.figures.style import (
     ArmStyle,
     FigureSkipped,
@@ -118,22 +118,12 @@ def _check_curves(table: pd.DataFrame) -> None:
 
 
 def _draw_lines(ax: Axes, part: pd.DataFrame, look: dict[str, ArmStyle]) -> None:
-    for arm, style in look.items():
-        arm_rows = part[part["arm"] == arm]
-        if arm_rows.empty:
-            continue
-        x, y = arm_rows["epoch"].to_numpy(float), arm_rows["mean"].to_numpy(float)
-        half = np.nan_to_num(arm_rows["half_width"].to_numpy(float))
-        ax.plot(x, y, color=style.colour, ls=style.dash, marker=style.marker if len(x) < 3 else "", label=arm, zorder=3)
-        low = np.where(y > 0, np.maximum(y - half, 0.01 * y), y - half)  # what is positive has a band above zero
-        ax.fill_between(x, low, y + half, color=style.colour, alpha=0.15, lw=0, zorder=2)
+    draw_mean_curves(ax, part.rename(columns={"half_width": "mean_half_width"}), "mean", 1.0, look)
     values = part["mean"].to_numpy(float)
     if log_if_wide(ax, values.tolist(), ratio=20):
         ax.set_ylim(values.min() / 1.5, values.max() * 1.5)
     else:
         ax.ticklabel_format(axis="y", scilimits=(-3, 4), useMathText=True)
-    ax.grid(visible=True)
-    ax.margins(x=0.02)
 
 
 def _shorten_name(name: str, most: int) -> str:

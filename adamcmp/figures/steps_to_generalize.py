@@ -6,15 +6,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from adamcmp.figures.axis_labels import power_of_ten
-from adamcmp.figures.error_vs_hyperparameter import draw_axis_break, zero_position
+from adamcmp.figures.error_vs_hyperparameter import set_axis_ticks, zero_position
 from adamcmp.figures.style import (
     GRAY,
     FigureSkipped,
     add_shared_legend,
     arm_styles,
     current_style,
-    fixed_ticks,
     log_ticks,
     new_figure,
     with_style,
@@ -51,13 +49,9 @@ def steps_to_generalize_figure(table: pd.DataFrame) -> Figure:
     budget = float(table["budget"].max())
     ax.axhline(budget, color=GRAY, lw=0.8, ls=":", zorder=1)
     log_ticks(ax, "y", float(table["fastest"].min()), budget)
-    powers = range(int(np.ceil(np.log10(positive[0]) - 1e-9)), int(np.floor(np.log10(positive[-1]) + 1e-9)) + 1)
-    with_zero = bool((table["weight_decay"] == 0).any())
-    places, texts = [10.0**k for k in powers], [power_of_ten(k) for k in powers]
-    if with_zero:
-        places, texts = [zero, *places], ["0", *texts]
-        draw_axis_break(ax, zero, float(positive[0]), float(positive[-1]))
-    fixed_ticks(ax, "x", places, texts)
+    if table["fastest"].min() >= budget:  # no run generalized
+        ax.set_ylim(budget / 2, 1.3 * budget)
+    set_axis_ticks(ax, positive, zero, with_zero=bool((table["weight_decay"] == 0).any()))
     ax.set(xlabel="weight decay λ (each in its convention)", ylabel="steps to generalize")
     ax.grid(visible=True)
     add_shared_legend(fig, 4)

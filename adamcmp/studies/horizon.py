@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from adamcmp.analysis import TaskRecords, best_trials, split_by_task, task_metri
 from adamcmp.analysis.claim import ABOVE_RANGE, Claim, mean_with_ci, scale_by
 from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.analysis.optimal_decay import estimate_optimal_decays
+from adamcmp.analysis.optimal_decay import OptimalDecays, estimate_optimal_decays
 from adamcmp.report.findings import StudyFindings, StudyTable
 from adamcmp.report.report_input import ReportInput
 from adamcmp.studies.families import task_families
@@ -47,14 +47,21 @@ def findings(report: ReportInput) -> StudyFindings:
             exhibits.append(StudyTable("gains", table, GAINS, None))
             claims += grows(family.tasks, family.label, PRETRAINING)
     for by, label in (("epochs", "epochs"), ("train_examples", "training examples")):
-        for family in task_families([task for task in tasks if has(task, WITH)], by):
-            lr = shared_lr(family.tasks)
-            decays = estimate_optimal_decays(family.tasks, WITH, by, "weight_decay_lr_scaled", lr)
+        for family_label, decays, lr in optimal_decays_of_families(tasks, by):
             optima.append(decays.optima.assign(by=label, lr=lr))
-            claims += _moves(by, decays.slope, family.label)
+            claims += _moves(by, decays.slope, family_label)
     if optima:
         exhibits.append(StudyTable("optima", pd.concat(optima, ignore_index=True), OPTIMA, None))
     return StudyFindings(claims, exhibits=exhibits)
+
+
+def optimal_decays_of_families(
+    tasks: Sequence[TaskRecords], by: str
+) -> Iterator[tuple[str, OptimalDecays, float | None]]:
+    """Yield the label, AdamW's best λ and the shared lr of each family of tasks that differ in ``by``."""
+    for family in task_families([task for task in tasks if has(task, WITH)], by):
+        lr = shared_lr(family.tasks)
+        yield family.label, estimate_optimal_decays(family.tasks, WITH, by, "weight_decay_lr_scaled", lr), lr
 
 
 def has(task: TaskRecords, arm: str) -> bool:

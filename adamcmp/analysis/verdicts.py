@@ -37,6 +37,9 @@ JUST_BEYOND = 1e-12
 """How far an interval stays from 0 where Holm rejects and Bonferroni does not."""
 
 Kind = Literal["apart", "same", "open", "none"]
+"""Significantly different, equivalent, no significant difference, not tested; ``report.verdict_text.NAMES`` has
+the words of ``--json``.
+"""
 Limit = Literal["", "seeds", "examples", "tuning", "budget", "one tuning seed", "diverged"]
 
 

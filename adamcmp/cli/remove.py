@@ -59,8 +59,7 @@ def remove(
 ) -> None:
     """Delete stored runs by status, optimizer, study or ID."""
     from adamcmp.execute.study_dir import match_run_ids, remove_stored_runs
-    from adamcmp.storage.records import find_incomplete as lacking
-    from adamcmp.storage.records import find_studies, read_records
+    from adamcmp.storage.records import find_incomplete, find_studies, read_records
 
     _check_filters({"--optimizer": arm, "--study": study}, id_ or ())
     if not (incomplete or any((status_, arm, study, id_))):
@@ -71,7 +70,7 @@ def remove(
         for folder in find_studies(path)
     }
     if incomplete:
-        matches = {folder: ids & set[str]().union(*lacking(folder)) for folder, ids in matches.items()}
+        matches = {folder: ids & set[str]().union(*find_incomplete(folder)) for folder, ids in matches.items()}
     matches = {folder: ids for folder, ids in matches.items() if ids}
     for folder, ids in matches.items():
         print_line(f"{folder}: {len(ids):,} run{'' if len(ids) == 1 else 's'}")

@@ -11,7 +11,7 @@ import pandas as pd
 from adamcmp.data.columns import Column, format_value
 from adamcmp.data.raw import FEW_CLASSES
 from adamcmp.data.setting_text import list_setting
-from adamcmp.data.table_summary import lacking
+from adamcmp.data.table_summary import describe_missing
 from adamcmp.errors import InputError, suggest_names
 
 MOST_CATEGORIES = 100
@@ -28,7 +28,7 @@ def missing_problems(columns: Sequence[Column], missing: str) -> list[str]:
     count = len(gaps[0].values)
     if len(gaps) == 1:
         return [f"column {gaps[0].name!r} has missing values ({gaps[0].missing:,} of {count:,} rows): {remedy}"]
-    return [f"{len(gaps)} columns have missing values ({lacking(gaps)} of {count:,} rows): {remedy}"]
+    return [f"{len(gaps)} columns have missing values ({describe_missing(gaps)} of {count:,} rows): {remedy}"]
 
 
 def split_column_problems(column: Column, *, is_time: bool) -> Iterator[str]:

@@ -78,7 +78,7 @@ def summary_of(
             remedy = list_setting("drop", [*dropped, column.name])
             yield "note", f"{column.name!r} rises by one from row to row; {remedy} leaves it out"
     yield from _placeholders(columns)
-    counted = lacking(columns)
+    counted = describe_missing(columns)
     treatment = {"median": "filled with the median of training", "indicator": "filled, with an indicator per column"}
     text = (
         "; missing text is a category"
@@ -154,7 +154,7 @@ def gives_away(column: Column, labels: Sequence[Column], rows: int) -> str | Non
     return None
 
 
-def lacking(columns: Sequence[Column]) -> str:
+def describe_missing(columns: Sequence[Column]) -> str:
     """Return the columns with missing values and their numbers, the largest first."""
     lacking = sorted((column for column in columns if column.missing), key=lambda column: -column.missing)
     return ", ".join(f"{column.name!r} {column.missing:,}" for column in lacking)

@@ -49,14 +49,15 @@ class SweepProgress:
     """Seconds since 1970; the time of the last update has the same unit."""
     updated_at: float
     ended: int = 0
-    """Runs."""
+    """Runs that have ended."""
     diverged: int = 0
     failed: int = 0
     taken: int = 0
-    """Steps."""
+    """Steps that are done."""
     busy: int = 0
     """Processes that train."""
     over: bool = False
+    """Whether the stage has ended."""
     drivers: int = 1
     """Number of drivers."""
 

@@ -15,14 +15,14 @@ def describe() -> list[str]:
     load = f"{os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else "unknown"
     found = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
     return [
-        f"{_processor()}, {cores()} cores, {platform.system()} {platform.machine()}",
+        f"{_processor()}, {count_cores()} cores, {platform.system()} {platform.machine()}",
         f"load average before: {load}; what else runs slows threaded loops many times over, so it must be near 0",
         f"Python {platform.python_version()}, {found}",
     ]
 
 
-def cores() -> int:
-    """Cores that this process may use."""
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

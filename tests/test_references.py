@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -53,6 +54,30 @@ def exists(reference):
 @pytest.mark.parametrize("texts", [docstrings, documents])
 def test_names_that_texts_refer_to_exist(texts):
     missing = [f"{place}: {name}" for place, text in texts() for name in REFERENCE.findall(text) if not exists(name)]
+    assert not missing, "\n".join(missing)
+
+
+def programs():
+    """Yield files that may hold programs as text: tests, scripts, documents and templates."""
+    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    kinds = ("tests/", "scripts/", "docs/", "examples/", "adamcmp/report/templates/")
+    for name in names:
+        if (
+            name.startswith(kinds)
+            and name != "tests/test_renamed.py"
+            and Path(name).suffix in (".py", ".md", ".jinja", "")
+        ):
+            yield name, (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_imports_in_programs_that_are_text_exist():
+    missing = [
+        f"{name}: {module}.{imported.strip()}"
+        for name, text in programs()
+        for module, names in re.findall(r"from adamcmp\.([\w.]+) import ([\w, ]+)", text.replace("\\n", "\n"))
+        for imported in names.split(",")
+        if imported.strip() and not exists(f"{module}.{imported.split(' as ')[0].strip()}")
+    ]
     assert not missing, "\n".join(missing)
 
 

@@ -122,12 +122,12 @@ def test_memory_holds_no_more_than_what_is_looked_at(tmp_path):
         """Bytes by which the process's largest extent grows."""
         program = f"""
 import numpy as np, torch
-from adamcmp.data.dataset import prepare
+from adamcmp.data.dataset import make_dataset
 def extent():  # getrusage's survives exec: what the tests before this one took
     return 1024 * next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 before = extent()
 x = np.load("x.npy", mmap_mode="r")
-data = prepare({{"train": (x, np.arange(len(x)) % 10)}}, name="own", memory={memory})
+data = make_dataset({{"train": (x, np.arange(len(x)) % 10)}}, name="own", memory={memory})
 data.inputs(data.train.x[torch.randperm(len(data.train.y))[:1000]])
 print(extent() - before)
 """

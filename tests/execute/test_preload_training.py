@@ -36,9 +36,9 @@ def test_no_program_is_compiled_to_see_what_the_compiler_knows_and_what_was_impo
 START = """
 from multiprocessing import forkserver
 
-from adamcmp.execute.fork_server import start_processes
+from adamcmp.execute.fork_server import start_fork_server
 
-start_processes()
+start_fork_server()
 print(forkserver._forkserver._forkserver_address)
 """
 

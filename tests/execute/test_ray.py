@@ -56,7 +56,7 @@ class Nodes:
         return [
             each
             for each in psutil.process_iter(["cmdline", "ppid"])
-            if each.info["ppid"] in raylets and "ray::work" in " ".join(each.info["cmdline"] or ())
+            if each.info["ppid"] in raylets and "ray::run_request" in " ".join(each.info["cmdline"] or ())
         ]
 
 

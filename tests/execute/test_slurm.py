@@ -19,7 +19,7 @@ from .conftest import error_lines
 
 SWEEP = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2,1e-1", "study.seeds=2", "train.steps=20",
          "study.confirm.seeds=3", "execute=slurm", "execute.slurm.jobs=2", "execute.slurm.cpus=1")  # fmt: skip
-ALL = 3 * 2 * 2 + 3 * 2
+TUNED = 2 * 3 * 2
 ROOT = Path(__file__).parents[2]
 
 
@@ -42,12 +42,18 @@ def test_jobs_train_confirm_and_are_collected(cli):
     submitted = cli.as_given(*SWEEP, "execute.slurm.cluster=local")
     assert submitted.code == 0, submitted.err
     assert "12 runs, 12 to train, by 2 jobs" in submitted.out
-    wait_for(lambda: len(read_records(study_dir)) == ALL)
+
+    def held_out():
+        records = read_records(study_dir)
+        return records[records["stage"] == "confirm"]
+
+    wait_for(lambda: len(read_records(study_dir)) >= TUNED and held_out()["arm"].nunique() == 2)
     wait_for(lambda: not DriverRegistry(study_dir).alive())
+    assert (held_out().groupby(["arm", "lr"]).size() == 3).all()
     collected = cli.as_given(*SWEEP, "--collect")
     assert collected.code == 0, collected.err
     assert "still to be trained" not in collected.err
-    assert "over n fresh seeds" in collected.out
+    assert "3 held-out seeds" in collected.out
     assert ends(study_dir)["run_id"].is_unique
     assert set(ends(study_dir)["command"].str.contains("execute=slurm")) == {True}, "what was typed, not what a job ran"
 
@@ -109,7 +115,8 @@ def test_a_job_that_is_to_end_has_checkpoints_written_and_comes_back(tmp_path, c
 def test_a_real_slurm_trains_an_array(tmp_path):
     slurm(tmp_path, f"adamcmp {quoted(SWEEP)} && {UNTIL_EMPTY}")
     stored = ends(tmp_path / "results" / "digits")
-    assert len(stored) == ALL
+    assert (stored["stage"] == "tune").sum() == TUNED
+    assert (stored[stored["stage"] == "confirm"].groupby(["arm", "lr"]).size() == 3).all()
     assert stored["run_id"].is_unique
 
 

@@ -19,7 +19,8 @@ from .test_kill_and_resume import CIRCUMSTANCES
 
 pytestmark = pytest.mark.needs("ray")
 SHORT = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-1,6)", "study.seeds=2",
-         "train.steps=200", "execute.rows=6", "execute.compile=false", "execute.matmul=default")  # fmt: skip
+         "train.steps=200", "execute.engine=vectorised", "execute.rows=6", "execute.compile=false",
+         "execute.matmul=default")  # fmt: skip
 LONG = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-1,3)", "train.steps=4000",
         "execute.engine=sequential", "execute.checkpoint_seconds=0.3")  # fmt: skip
 FASTER = ("from adamcmp.engine.strategy import default, timings; "

@@ -348,20 +348,25 @@ def test_a_kill_while_merging_loses_and_doubles_nothing(tmp_path, monkeypatch, s
         merge_parts(tmp_path, more_than=1)
 
 
-def test_reading_while_a_sweep_merges_sees_all_or_waits(tmp_path, monkeypatch):
-    """``adamcmp report`` may run at any time; parts may go between listing and opening them."""
+@pytest.mark.parametrize("when", ["before a part is read", "after it was read"])
+def test_reading_while_a_sweep_merges_sees_all(tmp_path, monkeypatch, when):
     many(tmp_path, 4)
     before = read(tmp_path)
-    read_table = pq.read_table
+    part_files._sound_parts.clear()
+    read_parquet, merges = part_files._read_parquet, []
 
-    def merged_meanwhile(*args, **options):
-        monkeypatch.setattr(pq, "read_table", read_table)
-        merge_parts(tmp_path, more_than=1)
-        return read_table(*args, **options)
+    def merged_meanwhile(path, columns=None):
+        table = read_parquet(path, columns) if when == "after it was read" else None
+        if not merges:
+            merges.append(path)
+            merge_parts(tmp_path, more_than=1)
+            assert not path.exists()
+        return read_parquet(path, columns) if table is None else table
 
-    monkeypatch.setattr(pq, "read_table", merged_meanwhile)
+    monkeypatch.setattr(part_files, "_read_parquet", merged_meanwhile)
     for was, now in zip(before, read(tmp_path), strict=True):
         assert_frame_equal(was, now, check_exact=True)
+    assert merges
 
 
 def test_merging_refuses_to_swallow_a_damaged_part(tmp_path):

@@ -184,10 +184,16 @@ _sound_parts: set[tuple[str, int, int] | None] = set()
 
 
 def _file_stamp(path: Path) -> tuple[str, int, int] | None:
-    """Return path, size and time of a file, which change if another one takes its place; None in an object store."""
+    """Return path, size and time of a file, which change if another one takes its place.
+
+    None in an object store, and for a file that has been merged into another one since it was read.
+    """
     if not is_local(path):
         return None
-    state = path.stat()
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return None
     return str(path.absolute()), state.st_size, state.st_mtime_ns
 
 

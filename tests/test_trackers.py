@@ -90,6 +90,7 @@ def test_runs_that_diverged_are_told_of_too(stored):
 
 
 @pytest.mark.needs("mlflow")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of SQLAlchemy, about MLflow
 def test_mlflow_has_a_run_for_each_run(stored, tmp_path, monkeypatch):
     import mlflow
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _reject_bool(value: Any) -> Any:
-    """Return ``true`` is no number, though Python takes it for 1."""
+    """Refuse ``true``, which is no number, though Python takes it for 1."""
     if isinstance(value, bool):
         raise ValueError("must be a number")
     return value

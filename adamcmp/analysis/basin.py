@@ -4,9 +4,9 @@ With x = log lr and y = log λ, these are estimated from mean validation errors 
 
 - the slope d log λ*/d log lr of the best λ at each lr, −1 where it is lr · λ that counts, 0 where each can be chosen
   alone: by *rows*, a line through the optima of all rows, each the vertex of a parabola through the best trial of a row
-      and its neighbors; and by the *ridge* ∂f/∂y = 0 of a quadratic surface
-  f = ½ a x² + b x y + ½ c y² + …, fitted to the best ``BASIN_FRACTION`` of all trials, −b/c. *Columns* are the same as
-  rows with lr and λ exchanged, d log lr*/d log λ;
+  and its neighbors; and by the *ridge* ∂f/∂y = 0 of a quadratic surface f = ½ a x² + b x y + ½ c y² + …, fitted to the
+  best ``BASIN_FRACTION`` of all trials, −b/c. *Columns* are the same as rows with lr and λ exchanged,
+  d log lr*/d log λ;
 - *separability* −b/√(a c), from −1 to 1: the correlation of the ellipse that is a level of f, 0 where lr and λ are
   separable;
 - the *area*: the share of all tried trials whose error is within ``BASIN_MARGIN`` of the best.
@@ -173,12 +173,10 @@ def slope_of_rows(rows: Sequence[GridRow]) -> Estimate:
     known_rows = [row for row in rows if row.decays >= MIN_AXIS_VALUES]
     if len(known_rows) < MIN_AXIS_VALUES:
         return NO_ESTIMATE
-    best_BL, side_BL = (
-        np.stack([optima.best_B for optima in known_rows], 1),
-        np.stack([optima.side_B for optima in known_rows], 1),
-    )
+    best_BL = np.stack([row.best_B for row in known_rows], 1)
+    side_BL = np.stack([row.side_B for row in known_rows], 1)
     step = float(np.median(np.concatenate([row.steps for row in rows])))
-    return _fit_line(np.array([optima.x for optima in known_rows]), best_BL, side_BL, step, rows[0].seeds)[0]
+    return _fit_line(np.array([row.x for row in known_rows]), best_BL, side_BL, step, rows[0].seeds)[0]
 
 
 def _resample(grid: ErrorGrid) -> tuple[Array, Array]:
@@ -201,7 +199,7 @@ def _mean(errors: Array, weight_BT: Array) -> Array:
 
 
 def _estimate(draws_B: Array, seeds: int, scatter: float = 0.0) -> Estimate:
-    """Return the first is the value, the others are of redrawn seeds."""
+    """Return the first draw with its interval by the spread of the others, which are of redrawn seeds."""
     value = float(draws_B[0])
     if seeds < 2 or np.isnan(draws_B).mean() > 0.1:
         return Estimate(value)

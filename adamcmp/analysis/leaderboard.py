@@ -24,14 +24,14 @@ def leaderboard(records: pd.DataFrame, table: pd.DataFrame | None = None) -> pd.
     """Return one row per optimizer, the one with the best mean validation error first.
 
     Columns: optimizer, lr, weight_decay and decay (its convention) of the selected trial, ``METRICS`` with their half
-        widths over the ``n`` held-out seeds (``held_out_runs``, or without them over the tuning seeds), ``trials`` (of
-        the optimizer), ``runs``, ``diverged`` and ``failed`` in tuning, ``edge`` (``grid_boundaries``), ``note``, the
-        reason why no trial is eligible (numbers are NaN then), or a warning. ``stage`` says which runs ``n`` counts:
-        ``confirm`` or ``tune``; next to held-out numbers are ``tuned_n``, ``tuned_validation_error`` and
-        ``tuned_test_error`` of the runs that chose, and ``optimism``, the tuned minus the confirmed validation error.
-        ``wins`` is on which share of redrawn tuning seeds the trial is selected (NaN with one seed or one trial);
-        ``near_ties`` other trials win on a twentieth or more, the first of them with ``next_lr``, ``next_weight_decay``
-        on ``next_wins``.
+    widths over the ``n`` held-out seeds (``held_out_runs``, or without them over the tuning seeds), ``trials`` (of
+    the optimizer), ``runs``, ``diverged`` and ``failed`` in tuning, ``edge`` (``grid_boundaries``), ``note``, the
+    reason why no trial is eligible (numbers are NaN then), or a warning. ``stage`` says which runs ``n`` counts:
+    ``confirm`` or ``tune``; next to held-out numbers are ``tuned_n``, ``tuned_validation_error`` and
+    ``tuned_test_error`` of the runs that chose, and ``optimism``, the tuned minus the confirmed validation error.
+    ``wins`` is on which share of redrawn tuning seeds the trial is selected (NaN with one seed or one trial);
+    ``near_ties`` other trials win on a twentieth or more, the first of them with ``next_lr``, ``next_weight_decay``
+    on ``next_wins``.
 
     Args:
         records: of one task.

@@ -114,7 +114,7 @@ def symmetric_sequence(d_n: Array, rho: float, level: float = ALPHA) -> tuple[fl
 
 
 def min_seeds(level: float = ALPHA) -> int:
-    """Return the differences before there is a symmetric interval: a fifth of the level goes into the other bound.
+    """Return how many differences a symmetric interval needs: a fifth of the level goes into the other bound.
 
     >>> min_seeds(), min_seeds(0.05 / 6)
     (8, 11)

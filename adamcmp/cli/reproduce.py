@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -29,9 +29,6 @@ from adamcmp.cli.app import (
 from adamcmp.cli.spinner import show_status
 from adamcmp.cli.summary import load_report_input, report_on, show_claim_tests, show_claims
 from adamcmp.cli.sweep_stages import exit_code_of, open_study, run_sweep, show_plan
-
-if TYPE_CHECKING:
-    pass
 
 
 def reproduce(

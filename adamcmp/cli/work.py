@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,6 @@ from adamcmp.cli.app import Debug, Json, Trust, add_json
 from adamcmp.cli.spinner import show_status
 from adamcmp.cli.sweep_stages import exit_code_of, run_sweep
 from adamcmp.storage.backend import open_path
-
-if TYPE_CHECKING:
-    pass
 
 
 def work(

@@ -71,12 +71,12 @@ def _is_optional(key: str, replaced: Mapping[str, set[str]]) -> bool:
 
 
 def expand_loss_name(overrides: Sequence[str]) -> list[str]:
-    """Return ``train.loss=huber`` is ``train.loss.name=huber``, so that other settings of it may follow."""
+    """Rewrite ``train.loss=huber`` as ``train.loss.name=huber``, so that other settings of it may follow."""
     return [re.sub(r"^(\+*)train\.loss=(\w+)$", r"\1train.loss.name=\2", text) for text in overrides]
 
 
 def expand_init(overrides: Sequence[str]) -> list[str]:
-    """Return ``init=FILE`` is ``init.path=FILE`` if other settings of it are given."""
+    """Rewrite ``init=FILE`` as ``init.path=FILE`` if other settings of it are given."""
     if not any(text.lstrip("+").startswith("init.") for text in overrides):
         return list(overrides)
     return [re.sub(r"^(\+*)init=", "++init.path=", text) for text in overrides]
@@ -91,7 +91,7 @@ def replace_sections(replaced: Mapping[str, set[str]], values: Mapping[Any, Any]
 
 
 def drop_other_budget(overrides: Sequence[str]) -> list[str]:
-    """Return a budget given in epochs takes the place of one in steps, and the other way round."""
+    """Let a budget given in epochs take the place of one in steps, and the other way round."""
     overridden = {text.partition("=")[0].lstrip("+") for text in overrides}
     other = {"train.epochs": "train.steps", "train.steps": "train.epochs"}
     return [*overrides, *(f"{other[key]}=null" for key in other if key in overridden and other[key] not in overridden)]

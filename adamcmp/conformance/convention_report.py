@@ -28,9 +28,8 @@ def conventions_article(fits: Sequence[ConventionFit], command: str) -> Article:
     counted = ", ".join(f"{counts[name]} {name}" for name in COUNTED_VERDICTS if name in counts) or "none"
     how = Text(
         f"{len(compared)} optimizers of other libraries take {STEPS} steps on {len(make_problems())} random problems "
-        "whose "
-        "gradients are given: dense, of the size of ε, and sparse with steps without any gradient; with λ from 0 to "
-        "0.3, a learning rate that rises and falls, and ε of 1e-3, large enough to show where it stands. adamcmp's "
+        "whose gradients are given: dense, of the size of ε, and sparse with steps without any gradient; with λ from 0 "
+        "to 0.3, a learning rate that rises and falls, and ε of 1e-3, large enough to show where it stands. adamcmp's "
         "kernels take the same steps under every decay convention and every other convention that a rule has. A "
         "library follows that under which the updates are nearest: nothing of it is assumed."
     )

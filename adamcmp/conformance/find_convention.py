@@ -56,7 +56,7 @@ class ConventionFit(NamedTuple):
 
 
 def installed_libraries(library: str) -> bool:
-    """Return all modules of a library are there; none is imported."""
+    """Return whether all modules of a library are there; none is imported."""
     module = import_module(f"adamcmp.conformance.libraries.{library}").MODULE
     return all(find_spec(name) is not None for name in ((module,) if isinstance(module, str) else module))
 

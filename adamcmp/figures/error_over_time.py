@@ -29,8 +29,7 @@ def error_over_time_figure(curves: pd.DataFrame) -> Figure:
 
     Args:
         curves: ``analysis.mean_curves`` of each optimizer's selected trial; ``restarts`` holds the epochs that end a
-            period, with
-            spaces between.
+            period, with spaces between.
 
     Raises:
         FigureSkipped: there are no curves of two evaluations.

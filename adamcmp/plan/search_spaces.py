@@ -29,7 +29,7 @@ Space = dict[str, list[SweptValue]]
 
 
 def is_single_value(override: Override) -> bool:
-    """Return a single value on the command line replaces a sweep of the same key in the study."""
+    """Return whether this is a single value, which replaces a sweep of the same key in the study."""
     swept_by_studies = override.key_or_group.startswith("optimizer") or override.key_or_group in {*GROUPS, "seed"}
     return swept_by_studies and not override.is_sweep_override() and not override.is_delete()
 

@@ -40,7 +40,7 @@ def _settings(r: Mapping[str, Any]) -> str:
 
 
 def _in_buffer(rule: Rule) -> bool:
-    """Return the learning rate scales gradients."""
+    """Return whether the learning rate scales gradients, and so is part of the momentum buffer."""
     counterpart = rule.counterpart(decoupled=False)
     return counterpart is not None and counterpart.scales_gradients
 

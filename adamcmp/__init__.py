@@ -19,16 +19,18 @@ The public API is ``adamcmp.load``::
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adamcmp import renamed
 
 if TYPE_CHECKING:
+    import torch
+
     from adamcmp.storage.records import Results
 
 renamed.install()
 
-__all__ = ["load"]
+__all__ = ["load", "optimizer"]
 
 
 def load(results: str | Path) -> Results:
@@ -50,3 +52,39 @@ def load(results: str | Path) -> Results:
     )
 
     return read_all(find_studies(open_path(results)))
+
+
+def optimizer(
+    name: str,
+    params: Any,
+    *,
+    lr: float | None = None,
+    weight_decay: float | None = None,
+    steps: int | None = None,
+    **settings: Any,
+) -> torch.optim.Optimizer:
+    """Return one of adamcmp's optimizers for a training loop of your own.
+
+    Where torch has the rule with the same steps, the result is an instance of its class.
+
+    Args:
+        name: an optimizer configuration, as ``adamcmp list optimizers`` lists them.
+        params: ``model.named_parameters()``, parameters, or groups with ``params``, ``lr`` and ``weight_decay``.
+        lr: peak learning rate α; None: that of the configuration. A scheduler may change it at every step.
+        weight_decay: λ, in the convention of the configuration; None: that of the configuration.
+        steps: T, the steps of the training, which ``decay=normalized`` needs.
+        settings: other settings of the configuration, such as ``betas``.
+
+    Raises:
+        adamcmp.errors.InputError: an unknown name or setting, a wrong value, or no parameters.
+
+    >>> import torch
+    >>> model = torch.nn.Linear(4, 2)
+    >>> optimizer("lion", model.named_parameters(), lr=1e-4, weight_decay=0.1).param_groups[0]["lr"]
+    0.0001
+    """
+    from adamcmp.engine.rule_optimizer import make_torch_optimizer, optimizer_settings
+
+    numbers = {"lr": lr, "weight_decay": weight_decay}
+    changes = {key: value for key, value in numbers.items() if value is not None} | settings
+    return make_torch_optimizer(optimizer_settings(name, **changes), params, steps=steps)

@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from adamcmp.base_settings import ParamGroup
 from adamcmp.config.instantiate import call_target
@@ -96,7 +96,7 @@ class ParamKind(NamedTuple):
     models."""
 
 
-def param_kind(rule: AnyRule, name: str, parameter: Tensor, model: nn.Module) -> ParamKind:
+def param_kind(rule: AnyRule, name: str, parameter: Tensor, model: object) -> ParamKind:
     """Return the kind of a parameter: that of the first group with a pattern that fits its name."""
     fitting = (
         i for i, group in enumerate(rule.groups) if any(fnmatchcase(name, pattern) for pattern in group.patterns)

@@ -1,0 +1,401 @@
+"""Every rule as a ``torch.optim.Optimizer``, for training loops of the user.
+
+Where torch has the rule with the same steps, its class is returned. Every other rule is a ``RuleOptimizer``, which
+calls the kernel that the engine calls. Small parameters of one shape are rows of one kernel call.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adamcmp.config.compose import compose
+from adamcmp.config.instantiate import find_target
+from adamcmp.config.lookup import find_config
+from adamcmp.config.schema import AnyRule, CustomOptimizer
+from adamcmp.config.validate import validate_optimizer
+from adamcmp.engine.coefficients import lr_and_decay, param_kind
+from adamcmp.errors import InputError, describe_exception, suggest_names
+from adamcmp.optim.decay import CONVERTIBLE, decay_fraction
+from adamcmp.optim.rule import Rule, StepWindow, compute_coefficients
+from adamcmp.optim.schedules import CHUNK
+
+MAX_STACKED_SIZE = 1 << 16
+"""Largest number of values of a parameter that is stacked with others of its shape: larger ones gain nothing."""
+GROUP_KEYS = frozenset({"params", "lr", "weight_decay", "param_names", "name"})
+"""Keys of a parameter group that the user may give."""
+ROUNDED_IN_TORCH = ("torch.optim.NAdam",)
+"""Classes of torch that keep a coefficient in float32: their steps differ by 1e-8."""
+Parameters = Iterable[Any]
+"""Parameters, pairs of name and parameter, or mappings with ``params`` and other ``GROUP_KEYS``."""
+
+
+def optimizer_settings(name: str, **changes: Any) -> AnyRule:
+    """Return the settings of an optimizer configuration by name, some of them changed.
+
+    Raises:
+        InputError: there is no such configuration, or a setting does not exist or has a wrong value.
+    """
+    composed = compose(find_config("config"), [f"optimizer={name}"])
+    values = dict(composed.values["optimizer"])
+    if unknown := [key for key in changes if key not in values and key != "groups" and "_target_" not in values]:
+        raise InputError(f"{unknown[0]}: no such setting of optimizer {name}; {suggest_names(unknown[0], values)}")
+    return validate_optimizer({**values, **changes}, name)
+
+
+def make_torch_optimizer(
+    settings: AnyRule, params: Parameters, *, steps: int | None = None, ratios: Mapping[str, float] | None = None
+) -> torch.optim.Optimizer:
+    """Return an optimizer of torch's interface with the steps of the engine.
+
+    Args:
+        settings: of the optimizer.
+        params: as ``Parameters``; patterns of names (``groups``, Muon's ``others``) need names.
+        steps: T, the steps of the schedule, which ``decay=normalized`` needs.
+        ratios: width of a parameter relative to a base model (μP), by name.
+
+    Raises:
+        InputError: an unknown key of a group, no parameters, or a class that cannot be built.
+    """
+    groups = _param_groups(settings, params, ratios or {})
+    if isinstance(settings, CustomOptimizer):
+        return _custom_optimizer(settings, groups)
+    if settings.decay == "normalized" and steps is None:
+        raise InputError(f"{settings.name}: decay=normalized depends on the number of steps; give steps=…")
+    if torch_class := _torch_class(settings, groups, steps):
+        return torch_class(groups)
+    return RuleOptimizer(settings, groups, steps=steps)
+
+
+def _torch_class(
+    settings: Rule, groups: Sequence[Mapping[str, Any]], steps: int | None
+) -> Callable[..., torch.optim.Optimizer] | None:
+    """Return the class of torch that takes the same steps, with its arguments; None if there is none."""
+    is_double = any(p.dtype in (torch.float64, torch.complex128) for group in groups for p in group["params"])
+    oracle, base = settings.oracle, settings.counterpart(decoupled=False)
+    if oracle is not None and oracle.target.startswith("torch.optim."):
+        if oracle.target in ROUNDED_IN_TORCH and is_double:
+            return None
+        return partial(find_target(oracle.target, "optimizer"), lr=settings.lr, **oracle.arguments)
+    in_torch = base is not None and base.target.startswith("torch.optim.") and not base.scales_gradients
+    if base is None or not in_torch or settings.decay not in CONVERTIBLE or type(settings).share is not Rule.share:
+        return None
+    if base.target in ROUNDED_IN_TORCH and is_double:
+        return None
+    kind = _decoupled_class(find_target(base.target, "optimizer"))
+    return partial(kind, rule=settings, period=steps, **base.arguments)
+
+
+@cache
+def _decoupled_class(kind: Any) -> Any:
+    """Return a class of torch with decoupled weight decay: θ ← (1 − d_t) θ before each step."""
+
+    class Decoupled(kind):  # type: ignore[misc]  # a class that is found by its name
+        def __init__(
+            self, groups: Sequence[Mapping[str, Any]], *, rule: Rule, period: int | None, **arguments: Any
+        ) -> None:
+            self.rule, self._period = rule, np.array([float(period or math.nan)])
+            split = [{**g, "weight_decay": 0.0, "decoupled": g["weight_decay"], "peak_lr": g["lr"]} for g in groups]
+            super().__init__(split, lr=rule.lr, **arguments)
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {**super().__getstate__(), "rule": self.rule, "_period": self._period}
+
+        @torch.no_grad()
+        def step(self, closure: Callable[[], Any] | None = None) -> Any:
+            loss = None
+            if closure is not None:
+                with torch.enable_grad():
+                    loss = closure()
+            for group in self.param_groups:
+                decayed = [p for p in group["params"] if p.grad is not None]
+                if decayed and group["decoupled"] and group["peak_lr"]:
+                    peak = group["peak_lr"]
+                    eta = np.array([float(group["lr"]) / peak])
+                    share = decay_fraction(self.rule.decay, group["decoupled"], peak, eta, self._period)
+                    torch._foreach_mul_(decayed, 1.0 - float(share[0]))
+            super().step()
+            return loss
+
+    Decoupled.__name__ = Decoupled.__qualname__ = f"{kind.__name__}WithDecoupledDecay"
+    return Decoupled
+
+
+def _param_groups(settings: AnyRule, params: Parameters, ratios: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Return parameter groups, split where learning rate or λ differ by the settings."""
+    items = list(params)
+    groups: list[Any] = items if items and all(isinstance(item, dict) for item in items) else [{"params": items}]
+    result: list[dict[str, Any]] = []
+    nameless = False
+    for group in groups:
+        if unknown := sorted(group.keys() - GROUP_KEYS):
+            raise InputError(
+                f"{settings.name}: a parameter group takes lr and weight_decay, not {unknown[0]}; give other settings "
+                "as keyword arguments"
+            )
+        changes = {key: float(group[key]) for key in ("lr", "weight_decay") if key in group}
+        of_group = settings.model_copy(update=changes)
+        split: dict[tuple[float, float], dict[str, Any]] = {}
+        for name, p in _named_parameters(settings, group):
+            if p.requires_grad:
+                nameless |= not name
+                kind = param_kind(settings, name, p, SimpleNamespace(width_ratios=ratios))
+                lr, decay = lr_and_decay(of_group, kind)
+                part = split.setdefault((lr, decay), {"params": [], "param_names": [], "lr": lr, "weight_decay": decay})
+                part["params"].append(p)
+                part["param_names"].append(name)
+        result += split.values()
+    if not result:
+        raise InputError(f"{settings.name}: no parameter that requires a gradient; give model.named_parameters()")
+    if nameless:
+        _check_names_unused(settings)
+        for group in result:
+            del group["param_names"]
+    return result
+
+
+def _named_parameters(settings: AnyRule, group: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
+    """Return names and parameters of a group; names are empty where none are given."""
+    members = group["params"]
+    members = [members] if isinstance(members, Tensor) else list(members)
+    names = group.get("param_names") or [""] * len(members)
+    pairs = [item if isinstance(item, tuple) else (name, item) for name, item in zip(names, members, strict=True)]
+    for pair in pairs:
+        if len(pair) != 2 or not isinstance(pair[1], Tensor):
+            raise InputError(
+                f"{settings.name}: parameters are tensors, pairs of name and tensor, or groups, not "
+                f"{type(pair[-1]).__name__}; give model.named_parameters()"
+            )
+    return pairs
+
+
+def _check_names_unused(settings: AnyRule) -> None:
+    """Refuse settings that are patterns of names, and warn of a rule whose defaults are."""
+    if settings.groups:
+        raise InputError(f"{settings.name}: groups are patterns of names; give model.named_parameters()")
+    if others := getattr(settings, "others", ()):
+        warnings.warn(
+            f"{settings.name}: parameters have no names, so that matrices named {', '.join(others)} are trained as "
+            "hidden ones. Give model.named_parameters()",
+            stacklevel=5,
+        )
+
+
+def _custom_optimizer(settings: CustomOptimizer, groups: Sequence[Mapping[str, Any]]) -> torch.optim.Optimizer:
+    """Return an object of a custom class."""
+    kind = find_target(settings.target, "optimizer")
+    decay = {"weight_decay": settings.weight_decay} if settings.decay_given else {}
+    plain = [{k: v for k, v in group.items() if k != "weight_decay" or settings.has_decay} for group in groups]
+    parameters = plain if len(plain) > 1 else plain[0]["params"]
+    try:
+        optimizer = kind(parameters, lr=settings.lr, **decay, **settings.arguments)
+    except Exception as error:  # a custom class may fail in any way while it is built
+        raise InputError(f"{settings.name}: {settings.target} cannot be built: {describe_exception(error)}") from error
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise InputError(f"{settings.name}: {settings.target} gives a {type(optimizer).__name__}, not an Optimizer")
+    return optimizer
+
+
+@dataclass
+class _Rows:
+    """Parameters that one kernel call updates."""
+
+    params: list[Tensor]
+    part: str
+    """Part of the rule that treats them."""
+    state: dict[str, Tensor]
+    """State of all rows, each (R, …)."""
+
+
+class RuleOptimizer(torch.optim.Optimizer):
+    """A rule of adamcmp as a ``torch.optim.Optimizer``.
+
+    The learning rate that a group begins with is the peak α; a scheduler that changes ``group["lr"]`` changes η_t =
+    lr/α, by which decay conventions such as ``schedule_only`` scale λ. A rule that evaluates other weights than it
+    trains (schedule-free) has ``eval()`` and ``train()``, which swap them.
+    """
+
+    def __init__(self, rule: Rule, groups: Sequence[dict[str, Any]], *, steps: int | None = None) -> None:
+        """Make an optimizer of a rule.
+
+        Args:
+            rule: the rule and its settings.
+            groups: each with ``params``, ``lr`` and ``weight_decay``.
+            steps: T, the steps of the schedule, for ``decay=normalized``.
+        """
+        self.rule, self._steps = rule, steps
+        self._rows: dict[int, list[_Rows]] = {}
+        self._tables: dict[tuple[int, str], tuple[range, tuple[float, float], tuple[str, ...], Tensor]] = {}
+        self._training = True
+        self._needs_past = False
+        """Whether coefficients of a step depend on the learning rates before it, which groups then keep."""
+        super().__init__([dict(group) for group in groups], {"lr": rule.lr, "weight_decay": rule.weight_decay})
+
+    def __repr__(self) -> str:
+        """Return the rule and its groups."""
+        return f"{type(self).__name__}({self.rule.name})\n{super().__repr__()}"
+
+    @torch.no_grad()
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group with ``params``, and ``lr`` and ``weight_decay`` if they differ."""
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        group.setdefault("peak_lr", float(group["lr"]))
+        group.setdefault("step", 0)
+        group.setdefault("etas", [])
+        self._rows[len(self.param_groups) - 1] = self._make_rows(group)
+
+    def _make_rows(self, group: Mapping[str, Any]) -> list[_Rows]:
+        """Return the rows of a group, and set the state of its parameters."""
+        names = group.get("param_names") or [""] * len(group["params"])
+        buckets: dict[Any, list[Tensor]] = {}
+        parts: dict[Any, str] = {}
+        for i, (name, p) in enumerate(zip(names, group["params"], strict=True)):
+            part = self.rule.part(name, tuple(p.shape))
+            alone = i if p.numel() > MAX_STACKED_SIZE else None
+            key = (part, tuple(p.shape), p.dtype, p.device, alone)
+            buckets.setdefault(key, []).append(p)
+            parts[key] = part
+        rows = []
+        for key, members in buckets.items():
+            states = [self.rule.kernel.start(self.rule, _as_real(p.detach())[None], parts[key]) for p in members]
+            stacked = {name: torch.cat([state[name] for state in states]) for name in states[0]}
+            rows.append(_Rows(members, parts[key], stacked))
+            self._point_to_rows(rows[-1])
+        return rows
+
+    def _point_to_rows(self, rows: _Rows) -> None:
+        """Let ``state`` hold views of the stacked state."""
+        for i, p in enumerate(rows.params):
+            self.state[p] = {name: tensor[i] for name, tensor in rows.state.items()}
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: Any) -> None:
+        """Load the state of an optimizer of the same rule and parameters."""
+        self.train()
+        super().load_state_dict(state_dict)
+        for every in self._rows.values():
+            for rows in every:
+                for i, p in enumerate(rows.params):
+                    for name, tensor in rows.state.items():
+                        tensor[i].copy_(self.state[p][name])
+                self._point_to_rows(rows)
+        self._tables.clear()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all attributes, so that copies can train."""
+        own = {"rule": self.rule, "_steps": self._steps, "_rows": self._rows}
+        own |= {"_training": self._training, "_needs_past": self._needs_past}
+        return {**super().__getstate__(), **own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the attributes."""
+        super().__setstate__(state)
+        self._tables = {}
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take one step; return the loss of ``closure`` if it is given."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self.train()
+        with torch.no_grad():
+            for index, group in enumerate(self.param_groups):
+                if group["peak_lr"] > 0:
+                    self._step_group(index, group)
+        return loss
+
+    def _step_group(self, index: int, group: dict[str, Any]) -> None:
+        t = group["step"]
+        group["step"] = t + 1
+        group["etas"].append(float(group["lr"]) / group["peak_lr"])
+        for rows in self._rows[index]:
+            grads = [p.grad for p in rows.params]
+            if any(grad is not None and grad.is_sparse for grad in grads):
+                raise InputError(f"{self.rule.name}: takes no sparse gradients; use sparse=False in the embedding")
+            names, table = self._coefficients(index, group, t, rows.part, rows.params[0])
+            present = [i for i, grad in enumerate(grads) if grad is not None]
+            if len(present) == len(grads) > 1:
+                row = table.view(len(names), *(1,) * (rows.params[0].ndim + 1 + rows.params[0].is_complex()))
+                c = dict(zip(names, row.unbind(0), strict=True))
+                stacked = torch.stack([_as_real(p) for p in rows.params])
+                slopes = torch.stack([_as_real(grad) for grad in grads if grad is not None])
+                self.rule.kernel.update(stacked, slopes, rows.state, c, rows.part)
+                torch._foreach_copy_([_as_real(p) for p in rows.params], list(stacked.unbind(0)))
+                continue
+            for i in present:
+                param, grad = _as_real(rows.params[i]), _as_real(grads[i])  # type: ignore[arg-type]  # present
+                c = dict(zip(names, table.view(len(names), *(1,) * (param.ndim + 1)).unbind(0), strict=True))
+                state = {name: tensor[i : i + 1] for name, tensor in rows.state.items()}
+                self.rule.kernel.update(param[None], grad[None], state, c, rows.part)
+        if not self._needs_past:
+            group["etas"].clear()
+
+    def _coefficients(
+        self, index: int, group: Mapping[str, Any], t: int, part: str, like: Tensor
+    ) -> tuple[tuple[str, ...], Tensor]:
+        """Return the names and values of the coefficients of step t, from 0; values are computed for steps ahead."""
+        numbers = float(group["lr"]), float(group["weight_decay"])
+        cached = self._tables.get((index, part))
+        if cached is None or t not in cached[0] or cached[1] != numbers:
+            ahead = range(t, t + CHUNK) if cached is not None and cached[1] == numbers else range(t, t + 1)
+            count, peak = len(ahead), group["peak_lr"]
+            eta = np.full(count, numbers[0] / peak)
+
+            def until(group: Mapping[str, Any] = group, eta: Any = eta) -> Any:
+                self._needs_past = True
+                return np.concatenate([np.array(group["etas"][:-1], np.float64), eta])
+
+            coefficients = compute_coefficients(
+                self.rule,
+                StepWindow(
+                    t=np.arange(t + 1, t + 1 + count, dtype=np.float64),
+                    eta=eta,
+                    period=np.full(count, float(self._steps or math.nan)),
+                    peak=peak,
+                    weight_decay=numbers[1],
+                    until=until,
+                    part=part,
+                ),
+            )
+            is_double = like.dtype in (torch.float64, torch.complex128)
+            values = np.stack(list(coefficients.values()), axis=1).astype(np.float64 if is_double else np.float32)
+            cached = ahead, numbers, tuple(coefficients), torch.from_numpy(values).to(like.device)
+            self._tables[index, part] = cached
+        return cached[2], cached[3][t - cached[0].start]
+
+    @torch.no_grad()
+    def eval(self) -> None:
+        """Put the weights that evaluations are of into the parameters; nothing where they are the trained ones."""
+        self._swap(training=False)
+
+    @torch.no_grad()
+    def train(self) -> None:
+        """Put the trained weights back."""
+        self._swap(training=True)
+
+    def _swap(self, *, training: bool) -> None:
+        if self.rule.shown is None or training == self._training:
+            return
+        self._training = training
+        for every in self._rows.values():
+            for rows in every:
+                for p, weights in zip(rows.params, rows.state[self.rule.shown], strict=True):
+                    trained = _as_real(p).clone()
+                    _as_real(p).copy_(weights)
+                    weights.copy_(trained)
+
+
+def _as_real(p: Tensor) -> Tensor:
+    """Return complex numbers as pairs of real ones, as the kernels take them."""
+    return torch.view_as_real(p) if p.is_complex() else p

@@ -1,0 +1,171 @@
+"""Rules as optimizers of torch's interface, for anybody's training loop."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import adamcmp
+from adamcmp.config.builtin_rules import builtin_rules
+from adamcmp.engine.optimizer_step import make_optimizer_step
+from adamcmp.engine.rule_optimizer import RuleOptimizer
+from adamcmp.errors import InputError
+from adamcmp.optim import schedules
+
+STEPS = 60
+
+
+def net(dtype=torch.float64):
+    torch.manual_seed(0)
+    layers = [nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 3)]
+    return nn.Sequential(*layers).to(dtype)
+
+
+def batches(dtype=torch.float64):
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(STEPS):
+        yield torch.randn(16, 6, generator=generator, dtype=dtype), torch.randn(16, 3, generator=generator, dtype=dtype)
+
+
+def backward(model, x, y):
+    model.zero_grad()
+    (model(x) - y).square().mean().backward()
+
+
+@pytest.mark.parametrize("kind", ["constant", "cosine"])
+@pytest.mark.parametrize("name", sorted(builtin_rules()))
+def test_every_rule_takes_the_steps_of_the_engine(name, kind):
+    ours, theirs = net(), net()
+    schedule = getattr(schedules, kind)(STEPS)
+    step = make_optimizer_step(builtin_rules()[name], ours, schedule, ours=True)
+    optimizer = adamcmp.optimizer(name, theirs.named_parameters(), steps=STEPS)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: float(schedule.step(min(t, STEPS - 1)).eta_T[0]))
+    for t, (x, y) in enumerate(batches()):
+        backward(ours, x, y)
+        backward(theirs, x, y)
+        step.step(t)
+        optimizer.step()
+        scheduler.step()
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-12, atol=1e-14)
+
+
+RESUMED = ["adamw", "adamw_paper", "adamw_cautious", "lion", "muon", "lamb", "schedule_free", "adan", "adam_fixed_norm"]
+
+
+@pytest.mark.parametrize("how", ["state_dict", "deepcopy"])
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_copy_of_the_state_continues_with_the_same_steps(name, how):
+    model = net()
+    optimizer = adamcmp.optimizer(name, model.named_parameters(), lr=1e-2)
+    for x, y in batches():
+        backward(model, x, y)
+        optimizer.step()
+    if how == "deepcopy":
+        other, second = copy.deepcopy((model, optimizer))
+    else:
+        other = copy.deepcopy(model)
+        second = adamcmp.optimizer(name, other.named_parameters(), lr=1e-2)
+        second.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for x, y in batches():
+        for each, its in ((model, optimizer), (other, second)):
+            backward(each, x, y)
+            its.step()
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=0, atol=0)
+
+
+def test_parameters_without_a_gradient_stay():
+    model = net()
+    optimizer = adamcmp.optimizer("adamw_cautious", model.named_parameters(), lr=1e-2)
+    x, y = next(batches())
+    backward(model, x, y)
+    frozen = model[2].weight
+    before, frozen.grad = frozen.detach().clone(), None
+    others = model[4].weight.detach().clone()
+    optimizer.step()
+    torch.testing.assert_close(frozen, before, rtol=0, atol=0)
+    assert not torch.equal(model[4].weight, others)  # of the same shape, and updated with it usually
+
+
+def test_groups_have_their_own_lr_and_decay():
+    model = net()
+    groups = [{"params": model[0].parameters(), "lr": 0.0}, {"params": model[2].parameters(), "weight_decay": 0.5}]
+    optimizer = adamcmp.optimizer("lion", groups, lr=1e-2)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.0, 1e-2]
+    before = model[0].weight.detach().clone()
+    x, y = next(batches())
+    backward(model, x, y)
+    optimizer.step()
+    assert torch.equal(model[0].weight, before)
+
+
+def test_patterns_of_names_make_groups():
+    model = net()
+    groups = [{"params": "*.bias", "weight_decay": 0.0}]
+    optimizer = adamcmp.optimizer("lion", model.named_parameters(), lr=1e-2, weight_decay=0.1, groups=groups)
+    assert sorted(group["weight_decay"] for group in optimizer.param_groups) == [0.0, 0.1]
+
+
+def test_schedule_free_weights_are_swapped_for_evaluation():
+    model = net()
+    optimizer = adamcmp.optimizer("schedule_free", model.named_parameters(), lr=1e-2)
+    for x, y in batches():
+        backward(model, x, y)
+        optimizer.step()
+    trained = model[0].weight.detach().clone()
+    optimizer.eval()
+    averaged = model[0].weight.detach().clone()
+    assert not torch.equal(trained, averaged)
+    optimizer.train()
+    torch.testing.assert_close(model[0].weight.detach(), trained, rtol=0, atol=0)
+
+
+def test_a_closure_is_called_and_its_loss_returned():
+    model = net()
+    optimizer = adamcmp.optimizer("adamw_cautious", model.named_parameters())
+    x, y = next(batches())
+
+    def closure():
+        model.zero_grad()
+        loss = (model(x) - y).square().mean()
+        loss.backward()
+        return loss
+
+    assert float(optimizer.step(closure).detach()) > 0
+
+
+def test_torch_classes_are_used_where_steps_are_equal():
+    assert type(adamcmp.optimizer("adamw", net().parameters())) is torch.optim.AdamW
+    assert isinstance(adamcmp.optimizer("sgdw", net().parameters()), torch.optim.SGD)
+    assert isinstance(adamcmp.optimizer("lion", net().parameters()), RuleOptimizer)
+
+
+def test_muon_without_names_warns():
+    with pytest.warns(UserWarning, match="named_parameters"):
+        adamcmp.optimizer("muon", net().parameters())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        adamcmp.optimizer("muon", net().named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "adamv"}, "no such optimizer"),
+        ({"name": "adamw", "beta": 0.9}, "betas"),
+        ({"name": "adamw", "lr": -1}, "lr"),
+        ({"name": "adamw", "params": []}, "no parameter"),
+        ({"name": "adamw", "params": [1.0]}, "float"),
+        ({"name": "adamw", "params": [{"params": [nn.Parameter(torch.ones(1))], "betas": (0, 0)}]}, "betas"),
+        ({"name": "adamw_normalized"}, "steps="),
+        ({"name": "adamw", "groups": [{"params": "*.bias"}]}, "named_parameters"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, message):
+    name, params = arguments.pop("name"), arguments.pop("params", list(net().parameters()))
+    with pytest.raises(InputError, match=message) as caught:
+        adamcmp.optimizer(name, params, **arguments)
+    assert "\n" not in str(caught.value)

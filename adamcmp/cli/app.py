@@ -217,12 +217,13 @@ def help_(
 
 
 def _home_expanded(overrides: list[str] | None) -> list[str] | None:
-    """Replace ``~`` at the beginning of a value, which Hydra does not read, by the home folder."""
-    if not overrides or not any("=~" in text for text in overrides):
+    """Replace ``~`` at the beginning of a value, which Hydra does not read, by the home folder; quote commands."""
+    if not overrides or not any("=~" in text or "{" in text or "command=" in text for text in overrides):
         return overrides
     from adamcmp.config.overrides import quote_home_path
+    from adamcmp.config.program_overrides import quote_raw_value
 
-    return [quote_home_path(text) for text in overrides]
+    return [quote_raw_value(quote_home_path(text)) for text in overrides]
 
 
 def _not_a_setting(name: str) -> str:

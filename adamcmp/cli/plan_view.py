@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from adamcmp.conformance.find_convention import ConventionFit
     from adamcmp.execute.execution_plan import ExecutionPlan
+    from adamcmp.execute.program_check import ProgramCheck
     from adamcmp.metrics.spec import MetricSpec
     from adamcmp.optim.framework_conventions import DecayConversion, FrameworkConvention
     from adamcmp.plan.runs import Run
@@ -168,6 +169,35 @@ def format_failures(failed: pd.DataFrame) -> list[str]:
     """Return each error once, with the number of runs that failed with it."""
     counts = failed.groupby("error", dropna=False)["run_id"].agg(["count", "first"])
     return [f"{row['count']} failed (run {row['first']}, …): {error}" for error, row in counts.iterrows()]
+
+
+def format_check(check: ProgramCheck, *, is_new: bool) -> list[str]:
+    """Return the findings of the check of a program; warnings are not indented.
+
+    Args:
+        check: findings.
+        is_new: also show noise and resources.
+    """
+    spec, reported = check.reported.spec, check.reported
+    better = "higher" if spec.higher_is_better else "lower"
+    metrics = [f"selection by {reported.validation} ({better} is better)"]
+    metrics += [f"verdicts by {reported.test}"] if reported.test else []
+    lines = [f"  Metrics    {', '.join(metrics)}"]
+    if is_new:
+        noise = [f"{source} {_spread_text(spec, value)} ({runs} runs)" for source, value, runs in check.noise]
+        lines += [f"  Noise      {'; '.join(noise)}"] if noise else []
+        size = f"{filesize.decimal(int(check.bytes))}, " if check.bytes else ""
+        lines.append(
+            f"  Resources  {format_duration(check.seconds)}, {size}{check.cores:.1f} cores per run"
+            + (f", estimated from runs of 1/{check.shortened} of the steps" if check.shortened > 1 else "")
+        )
+    return [*lines, *check.notes]
+
+
+def _spread_text(spec: MetricSpec, value: float) -> str:
+    from adamcmp.metrics.spec import format_significant
+
+    return f"{format_significant(spec.factor * value)} {spec.gap_unit}".rstrip()
 
 
 def conformance_table(fits: Sequence[ConventionFit]) -> Table:

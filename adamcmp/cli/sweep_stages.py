@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from adamcmp.config.schema import ExecutionSettings
     from adamcmp.execute.execution_plan import ExecutionPlan
     from adamcmp.execute.job_queue import Listener
+    from adamcmp.execute.leases import Leases
+    from adamcmp.execute.run_writer import Provenance
     from adamcmp.execute.session import Session
     from adamcmp.plan.runs import Run
 
@@ -252,7 +254,9 @@ def train_held_out(opened: Session, runs: Sequence[Run], limit: int | None) -> l
 def execution_settings(opened: Session) -> ExecutionSettings:
     """Return how to train: runs that are compared while they are in training have to be one program."""
     execute = opened.plan.config.execute
-    together = opened.plan.config.search.method == "asha" and execute.engine == "auto"
+    together = (
+        opened.plan.config.search.method == "asha" and execute.engine == "auto" and opened.plan.config.program is None
+    )
     return execute.model_copy(update={"engine": "vectorised"}) if together else execute
 
 
@@ -360,9 +364,13 @@ def train(
                         benchmarks=benchmarks,
                     )
                 )
+            if how.check is not None:
+                todo = store_checked(opened, how, provenance, leases)
             show_header(opened)
             show_summary(opened, todo)
-            before = len(runs) - len(lacking)
+            before = len(runs) - len(todo)
+            if not todo:
+                return len(lacking)
             print_strategies(plan_view.format_stage(label, runs, rest), before, len(todo), how, opened.printed)
             importing = Thread(target=import_module, args=("adamcmp.report.preload_figures",), daemon=True)
             if how.executor is not None:  # while others train
@@ -385,6 +393,25 @@ def train(
             if importing.ident is not None:
                 importing.join()  # two threads that import parts of one package may each get half of it
         return len(todo)
+
+
+def store_checked(opened: Session, how: ExecutionPlan, provenance: Provenance, leases: Leases) -> list[Run]:
+    """Store the planned runs that the check of a program has trained; return the runs that are left.
+
+    Prints the findings of the check, once per session.
+    """
+    from adamcmp.cli import plan_view
+    from adamcmp.execute.run_writer import RunWriter
+
+    assert how.check is not None
+    writer = RunWriter(opened.study_dir, provenance, leases.release)
+    writer.add(how.checked)
+    writer.store()
+    if how.check.fingerprint not in opened.printed:
+        opened.printed.add(how.check.fingerprint)
+        for line in plan_view.format_check(how.check, is_new=bool(how.checked) or not is_quiet()):
+            print_note(line, "" if line.startswith("  ") else "yellow")
+    return how.runs
 
 
 MIN_SECONDS_TO_ANNOUNCE = 60.0

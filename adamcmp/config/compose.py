@@ -37,6 +37,7 @@ from adamcmp.config.lookup import HYDRA_VERSION_BASE, ConfigSource, find_file, s
 from adamcmp.config.origins import flatten
 from adamcmp.config.overrides import GROUPS, parse_override
 from adamcmp.config.presets import apply_preset, preset_model
+from adamcmp.config.program_overrides import check_program_keys, split_script_optimizer
 from adamcmp.config.shorthands import (
     drop_other_budget,
     expand_init,
@@ -94,6 +95,12 @@ def compose(source: ConfigSource, overrides: Sequence[str]) -> Composed:
     Raises:
         InputError: an unknown group option or key (with the closest names), or a broken YAML file.
     """
+    kind = program_kind(source)
+    choice = None
+    if kind is not None:
+        check_program_keys(kind, overrides)
+    if kind == "script":
+        overrides, choice = split_script_optimizer(overrides)
     try:
         scale, chosen, remaining = apply_preset(source, overrides)
         remaining = expand_init(remaining)
@@ -106,6 +113,8 @@ def compose(source: ConfigSource, overrides: Sequence[str]) -> Composed:
             merged, files = _merge(chosen, [*before, *every])
         _check_sections(chosen, merged)
         choices = {group: _name(source, group, merged, str(files.get(group))) for group in GROUPS}
+        if kind == "script":
+            choices["optimizer"] = choice or "optimizer"
         raw: Any = OmegaConf.to_container(merged, resolve=False)
         names = set(REFERENCE.findall(repr(raw)))
         _check_grid(source, raw)
@@ -125,6 +134,28 @@ def compose(source: ConfigSource, overrides: Sequence[str]) -> Composed:
         raise InputError(f"{source.name}: a configuration is a mapping of keys to values")
     sections = {str(key): value for key, value in values.items()} | replace_sections(replaced, values)
     return Composed(sections, choices, bool(names), "seed" in names, scale)
+
+
+@cache
+def program_kind(source: ConfigSource) -> str | None:
+    """Return ``script`` or ``function`` if a configuration is of a program of the user."""
+    if source.folder == _shipped() and source.extra is None and source.name not in ("script", "function"):
+        return None
+    try:
+        merged, _ = _merge(source, source.search_path)
+        kind = OmegaConf.select(merged, "program")
+    except (
+        HydraException,
+        OmegaConfBaseException,
+        YAMLError,
+        OSError,
+        ValueError,
+        TypeError,
+        RecursionError,
+        *FROM_INSIDE,
+    ):
+        return None  # composing says what is wrong
+    return str(kind) if kind in ("script", "function") else None
 
 
 REFERENCE = re.compile(r"\$\{([^{}]*)\}")

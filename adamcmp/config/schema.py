@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from adamcmp.base_settings import Count, Fraction, NonNegative, Number, ParamGroup, Positive, Settings, Whole
+from adamcmp.config.program import Program
 from adamcmp.optim.rule import Rule
 
 Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
@@ -65,8 +66,27 @@ class CustomOptimizer(Settings):
         return values
 
 
-AnyRule = SerializeAsAny[Rule] | CustomOptimizer
-"""An optimizer: a rule of ours or of the same form, trained many at once, or any class for torch, run by run."""
+class ScriptOptimizer(Settings):
+    """An optimizer that a script of the user implements, known by the name that the script takes."""
+
+    name: str
+    label: str
+    choice: str
+    """Value of ``{optimizer}``; part of the run ID, which names are not."""
+    lr: Positive
+    weight_decay: NonNegative = 0.0
+    arguments: Mapping[str, Any] = {}
+    """Other settings, each a placeholder of the command."""
+
+    @property
+    def groups(self) -> tuple[ParamGroup, ...]:
+        """None: the script has its own."""
+        return ()
+
+
+AnyRule = SerializeAsAny[Rule] | CustomOptimizer | ScriptOptimizer
+"""An optimizer: a rule of ours or of the same form, trained many at once, any class for torch, run by run, or one that
+a script implements."""
 
 
 class ScheduleSettings(Settings):
@@ -467,6 +487,16 @@ class ExecutionSettings(Settings):
     """Library of fp32 matrix products on the CPU; ``auto`` takes oneDNN where it is quicker at the same error."""
     ranks: Count = 1
     """Processes (on CUDA: GPUs) that share every batch of one run, which are then trained one after the other."""
+    cores_per_run: Positive | Literal["auto"] = "auto"
+    """Cores of a run of a script or function; ``auto``: as many as its check used."""
+    gpus_per_run: NonNegative | Literal["auto"] = "auto"
+    """GPUs of a run of a script or function, or a share of one; ``auto``: one if there are some."""
+    minutes_per_run: Positive | Literal["auto"] = "auto"
+    """Time limit of a run of a script or function; ``auto``: 20 times the time of its check, at least 10 minutes."""
+    retries: Annotated[Whole, Field(ge=0, le=100)] = 0
+    """How often a run of a script or function is repeated if it fails."""
+    check: bool = True
+    """Whether a script or function is checked before its sweep."""
     processes: Count | Literal["auto"] = "auto"
     """Training processes; ``auto`` weighs one with all threads against one single-threaded on each core."""
     memory_gb: Positive | Literal["auto"] = "auto"
@@ -477,7 +507,7 @@ class ExecutionSettings(Settings):
     checkpoint_seconds: Positive = 60.0
     """Seconds between two checkpoints of a program."""
 
-    @field_validator("compile", "rows", "processes", mode="before")
+    @field_validator("compile", "rows", "processes", "cores_per_run", "gpus_per_run", "minutes_per_run", mode="before")
     @classmethod
     def _is_of_its_kind(cls, value: Any) -> Any:
         if isinstance(value, str) and value != "auto":
@@ -515,6 +545,8 @@ class Config(Settings):
     optimizer: AnyRule
     schedule: AnySchedule
     train: Train
+    program: Program | None = None
+    """A training script or function of the user, in place of data and model."""
     init: InitSettings | None = None
     """A file of weights, as ``train.save`` writes them, that every run starts from."""
     seed: Seed

@@ -37,6 +37,7 @@ OPTIONAL_KEYS = {
     "init.strict",
     "log",
     *(f"execute.{key}" for key in EXECUTE_KEYS),
+    *(f"execute.{key}" for key in ("cores_per_run", "gpus_per_run", "minutes_per_run", "retries", "check")),
 }
 """Settings that files may leave out."""
 
@@ -66,7 +67,7 @@ def _is_optional(key: str, replaced: Mapping[str, set[str]]) -> bool:
         section in replaced
         or key in OPTIONAL_KEYS
         or (section in KNOWN_KEYS and name in KNOWN_KEYS[section])
-        or key.startswith("train.loss.")
+        or key.startswith(("train.loss.", "params."))
     )
 
 

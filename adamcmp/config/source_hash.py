@@ -95,6 +95,27 @@ def files_with_imports(spec: ModuleSpec) -> list[Path]:
     return [*files, *sorted(set(collected) - set(files))]
 
 
+def imported_user_files(script: Path, folders: Sequence[Path]) -> list[Path]:
+    """Return a script, and the user's modules that it imports, directly or through others.
+
+    Args:
+        script: a file that is run, not imported.
+        folders: where Python looks for its modules first.
+    """
+    files, waiting = {script.resolve(): None}, [script.resolve()] if script.suffix == ".py" else []
+    while waiting:
+        path = waiting.pop()
+        for name in sorted(_imported_names(path)):
+            candidates = [folder / name for folder in (*folders, path.parent)]
+            modules = [base.with_suffix(".py") for base in candidates if base.with_suffix(".py").is_file()][:1]
+            packages = [base for base in candidates if base.is_dir() and any(base.glob("*.py"))][:1]
+            found = [*modules, *(file for base in packages for file in sorted(base.rglob("*.py")))]
+            new = [file.resolve() for file in found if file.resolve() not in files and not is_installed(file)]
+            files |= dict.fromkeys(new)
+            waiting += new
+    return list(files)
+
+
 def _imported_names(path: Path) -> set[str]:
     """Return the top-level names that a file imports."""
     try:

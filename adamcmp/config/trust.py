@@ -8,9 +8,10 @@ as long as they only choose among these files and set values; what imports code 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -22,6 +23,10 @@ DOTTED = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]")
 """A name with dots, as of a class; no number has it."""
 REMOTE_SETTINGS = ("execute.ray", "execute.slurm", "execute={", "execute=ray", "execute=slurm", "log=", "hydra")
 """Beginnings of words that lead to other machines, to shell commands, or around adamcmp."""
+
+
+PROGRAM_SETTINGS = ("command", "target", "shell", "files", "metrics.file", "metrics.tensorboard", "metrics.examples")
+"""Beginnings of words that run a script or function, or read files."""
 
 
 def check_stored_words(study: str, words: Sequence[str], config_dir: Path | None, whose: str) -> None:
@@ -45,10 +50,21 @@ def check_stored_words(study: str, words: Sequence[str], config_dir: Path | None
 def can_run_code(word: str) -> bool:
     """Return whether an override could import code, or lead to another machine."""
     text = word.lstrip("+~")
+    if text.startswith(PROGRAM_SETTINGS):
+        return True
     if "_target_" in text or "${oc." in text or text.startswith(REMOTE_SETTINGS):
         return True
     key, _, value = text.partition("=")
     return key.startswith("train") and ("metrics" in text or "loss" in text) and DOTTED.search(value) is not None
+
+
+def check_programs(programs: Sequence[Mapping[str, Any]], whose: str) -> None:
+    """Refuse scripts and functions of a stored plan.
+
+    Raises:
+        InputError: there is one; it needs ``--trust``.
+    """
+    require_trust([" ".join(program["command"]) or program["target"] for program in programs], whose)
 
 
 def check_targets(targets: Iterable[str], whose: str) -> None:

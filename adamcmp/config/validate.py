@@ -18,7 +18,18 @@ from adamcmp.base_settings import Settings
 from adamcmp.config.compose import Composed
 from adamcmp.config.instantiate import find_target, nested_targets
 from adamcmp.config.lookup import ConfigSource, shipped_configs
-from adamcmp.config.schema import AnyRule, Config, CustomOptimizer, Data, ExecutionSettings, Model, Study, Train
+from adamcmp.config.program import Program, make_program
+from adamcmp.config.schema import (
+    AnyRule,
+    Config,
+    CustomOptimizer,
+    Data,
+    ExecutionSettings,
+    Model,
+    ScriptOptimizer,
+    Study,
+    Train,
+)
 from adamcmp.config.source_hash import combined_source_hash, source_hash
 from adamcmp.errors import InputError, suggest_names
 from adamcmp.optim.rule import Rule, builtin_rule_names, rule_class
@@ -32,14 +43,21 @@ SECTIONS: dict[str, type[Settings]] = {
     "study": Study,
     "execute": ExecutionSettings,
 }
+UNKNOWN_STEPS = 1
+"""Steps of a program that decides itself: one stands for the whole run."""
+PROGRAM_KEYS = ("command", "shell", "files", "target", "params", "metrics")
+"""Top-level keys of the configuration of a program."""
 FOR_TORCH = ("torch", "pytorch_optimizer")
 
 
-def _default_name(source: ConfigSource, values: Mapping[str, Any]) -> str:
+def _default_name(source: ConfigSource, values: Mapping[str, Any], program: Mapping[str, Any] | None) -> str:
     """Return the name of a study without one: that of its configuration, and of your data for a shipped one.
 
-    So the results of two files do not share a folder: ``table_flats`` of ``data.path=flats.csv``.
+    So the results of two files do not share a folder: ``table_flats`` of ``data.path=flats.csv``, and ``train`` of
+    ``train.py``.
     """
+    if program is not None and source.folder == shipped_configs():
+        return safe_stem(Program.model_validate(program).name.replace(".py", "")) or source.stem
     data = values.get("data")
     path = data.get("path") if isinstance(data, Mapping) else None
     if not isinstance(path, str) or source.folder != shipped_configs():
@@ -64,18 +82,23 @@ def validate_config(composed: Composed, source: ConfigSource) -> Config:
         InputError: one line for the first bad setting: key and value, allowed values, and the file to correct.
     """
     values = dict(composed.values)
+    kind = values.pop("program", None)
+    program = make_program(kind, values) if kind in ("script", "function") else None
+    for key in PROGRAM_KEYS if program else ():
+        values.pop(key, None)
     study = _section(values, "study") if values.get("study") else {}
-    study["name"] = study.get("name") or _default_name(source, values)
+    study["name"] = study.get("name") or _default_name(source, values, program)
     if composed.scale and isinstance(study["name"], str):
         study["name"] += f"_{composed.scale}"
     shaped = {
         **values,
         "data": _target(values, "data", composed, field_names=frozenset(Data.model_fields)),
         "model": _target(values, "model", composed, field_names=frozenset({"extra_outputs"})),
-        "optimizer": validate_optimizer(_section(values, "optimizer"), composed.choices["optimizer"]),
+        "optimizer": validate_optimizer(_section(values, "optimizer"), composed.choices["optimizer"], kind),
         "schedule": _schedule(_section(values, "schedule"), composed.choices["schedule"]),
-        "train": _train(_section(values, "train")),
+        "train": _train(_section(values, "train") | (_program_budget(values) if program else {})),
         "study": study,
+        **({"program": program} if program else {}),
     }
     try:
         return Config.model_validate(shaped)
@@ -83,12 +106,22 @@ def validate_config(composed: Composed, source: ConfigSource) -> Config:
         raise InputError(_validation_message(error, composed)) from error
 
 
-def validate_optimizer(values: Mapping[str, Any], name: str) -> AnyRule:
+def _program_budget(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the budget of a program in steps; one step stands for a run that decides itself."""
+    train = values.get("train") or {}
+    if train.get("epochs") is not None:
+        raise InputError("train.epochs: a script or function counts steps; give train.steps, or {params.epochs}")
+    return {"steps": train.get("steps") or UNKNOWN_STEPS, "epochs": None, "evaluations": 1, "batch_size": 1}
+
+
+def validate_optimizer(values: Mapping[str, Any], name: str, program: object = None) -> AnyRule:
     """Validate an optimizer alone, as a sweep does for each of its rows (microseconds, without composing).
 
     Raises:
         InputError: as ``validate_config``.
     """
+    if program == "script":
+        values = {**values, "script": True}
     try:
         kind = optimizer_class(values, name)
         settings: AnyRule = kind.model_validate(optimizer_values(values, name, kind))
@@ -173,12 +206,14 @@ def _plain_value(value: Any) -> Any:
     return getattr(value, "__qualname__", None) or type(value).__qualname__
 
 
-def optimizer_class(values: Mapping[str, Any], name: str) -> type[Rule] | type[CustomOptimizer]:
+def optimizer_class(values: Mapping[str, Any], name: str) -> type[Rule] | type[CustomOptimizer] | type[ScriptOptimizer]:
     """Return the class of settings for an optimizer's section of a configuration.
 
     Raises:
         InputError: there is no such rule, or a ``_target_`` outside torch cannot be imported.
     """
+    if values.get("script"):
+        return ScriptOptimizer
     if "_target_" in values:
         target = str(values["_target_"])
         if target.partition(".")[0] in FOR_TORCH:  # none of them is a rule, and planning does without torch
@@ -193,9 +228,16 @@ def optimizer_class(values: Mapping[str, Any], name: str) -> type[Rule] | type[C
     return rule_class(values["rule"])
 
 
-def optimizer_values(values: Mapping[str, Any], name: str, kind: type[Rule] | type[CustomOptimizer]) -> dict[str, Any]:
+def optimizer_values(
+    values: Mapping[str, Any], name: str, kind: type[Rule] | type[CustomOptimizer] | type[ScriptOptimizer]
+) -> dict[str, Any]:
     """Return an optimizer's section of a configuration in the shape that its class validates."""
     named = {"name": name, "label": to_one_line(values.get("label") or name)}
+    if kind is ScriptOptimizer:
+        numbers = {key: values[key] for key in ("lr", "weight_decay") if values.get(key) is not None}
+        numbers.setdefault("lr", 1.0)  # a study's own; ``plan.expand`` refuses runs without a learning rate
+        others = {key: value for key, value in values.items() if key not in {"label", "script", *numbers}}
+        return {**named, "choice": name, **numbers, "arguments": others}
     if "_target_" not in values:
         return {**values, **named}
     target = str(values["_target_"])

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adamcmp.config.schema import CustomLoss, CustomOptimizer
+from adamcmp.config.schema import CustomLoss, CustomOptimizer, ScriptOptimizer
 from adamcmp.data.dataset import Dataset
 from adamcmp.data.multi_input import MultiInput, Plain
 from adamcmp.data.summary import Line
@@ -47,6 +47,7 @@ def check_before_training(
 def _check_group(run_group: RunGroup, dataset: Dataset, device: torch.device) -> tuple[Line, ...]:
     lines = _check_model(run_group.runs[0], dataset, device)
     optimizer = run_group.runs[0].optimizer
+    assert not isinstance(optimizer, ScriptOptimizer)  # their scripts are checked by a run
     if isinstance(optimizer, CustomOptimizer) or optimizer.source is not None:
         _check_optimizer(run_group.runs[0], dataset, device)
     elif run_group.patterns:

@@ -62,16 +62,21 @@ class TrainingControl:
         weights: Path | None = None,
         writes: bool = True,
         stopping: Callable[[], bool] = lambda: False,
+        limits: Any = None,
     ) -> None:
         """Watch a shard, whose checkpoint is written; until there is one, it starts from that of a larger shard.
 
         ``weights`` is the folder where those that ``train.save`` asks for are kept; without it none are. One that does
-        not write reads checkpoints alone.
+        not write reads checkpoints alone. ``limits`` are ``program_training.ProgramLimits``.
         """
-        self.on_steps, self.weights = on_steps, weights
+        self.on_steps, self.weights, self.limits = on_steps, weights, limits
         self._shard, self._checkpoint, self._start, self._writes = shard, checkpoint, start, writes
         self._every, self._stopping = every, stopping
         self._look_at, self._save_at = 0.0, time.monotonic() + every
+
+    def stop_requested(self) -> bool:
+        """Return whether the training is to stop."""
+        return self._stopping()
 
     def between_steps(self, state: Callable[[], dict[str, Any]]) -> None:
         """Save ``state()`` where it is time to.

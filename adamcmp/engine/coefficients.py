@@ -17,7 +17,6 @@ from adamcmp.config.schema import (
     AnyRule,
     Constant,
     Cosine,
-    CustomOptimizer,
     CustomSchedule,
     DropStep,
     Linear,
@@ -114,7 +113,7 @@ def lr_and_decay(rule: AnyRule, kind: ParamKind) -> tuple[float, float]:
     spared = not kind.matrix and isinstance(rule, Rule) and rule.decayed != "all"
     usual = 0.0 if spared else rule.weight_decay
     lr, weight_decay = rule.lr * group.lr_scale, usual if group.weight_decay is None else group.weight_decay
-    if kind.ratio == 1 or isinstance(rule, CustomOptimizer):
+    if kind.ratio == 1 or not isinstance(rule, Rule):
         return lr, weight_decay
     power = rule.width_decay + (rule.width_lr if rule.decay in NOT_SCALED_BY_LR else 0.0)
     return lr * kind.ratio**rule.width_lr, weight_decay * kind.ratio**power

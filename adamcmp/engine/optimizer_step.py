@@ -48,6 +48,7 @@ def make_optimizer_step(
                 "shipped optimizer, or leave mup_base out"
             )
         return _TorchStep(_custom_optimizer(settings, trained, kinds), schedule, trained)
+    assert isinstance(settings, Rule)  # a script has its own optimizers
     oracle = settings.oracle
     if ours or oracle is None or not oracle.trains:
         return _KernelStep(settings, trained, kinds, schedule)

@@ -69,6 +69,7 @@ def make_torch_optimizer(
     groups = _param_groups(settings, params, ratios or {})
     if isinstance(settings, CustomOptimizer):
         return _custom_optimizer(settings, groups)
+    assert isinstance(settings, Rule)  # a script has its own optimizers
     if settings.decay == "normalized" and steps is None:
         raise InputError(f"{settings.name}: decay=normalized depends on the number of steps; give steps=…")
     if torch_class := _torch_class(settings, groups, steps):

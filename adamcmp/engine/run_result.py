@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -77,6 +77,11 @@ class RunResult:
     finished_at: datetime
     outcomes: ExampleErrors | None = None
     """Per-example test errors after the last step, if the run stores them."""
+
+    records: tuple[Mapping[str, float], ...] = ()
+    """Values as a program of the user has reported them."""
+    resources: Mapping[str, float] = field(default_factory=dict)
+    """``seconds``, ``cpu_seconds`` and peak ``bytes`` of a program."""
 
     @property
     def metrics(self) -> Mapping[str, float]:

@@ -10,13 +10,15 @@ import torch
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine import ddp_processes, sequential, vectorized
 from adamcmp.engine.checkpoint import CheckpointError, TrainingControl, TrainingStopped
+from adamcmp.engine.program_training import train_program_shard
 from adamcmp.engine.run_result import RunResult
 from adamcmp.engine.strategy.types import Shard
 from adamcmp.errors import describe_exception
+from adamcmp.plan.programs import ProgramTask
 
 
 def train_shard(
-    shard: Shard, dataset: Dataset, device: torch.device, control: TrainingControl
+    shard: Shard, dataset: Dataset | None, device: torch.device, control: TrainingControl
 ) -> Iterator[tuple[RunResult, ...]]:
     """Yield results of a shard's runs, those that end together as one; see ``sequential.train_shard`` and
     ``vectorized.train_shard``.
@@ -26,6 +28,11 @@ def train_shard(
 
     What ends together is to be stored together, so that a checkpoint's runs are all stored or all to be trained.
     """
+    if isinstance(shard.task, ProgramTask):
+        for outcome in train_program_shard(shard, device, control):
+            yield (outcome,)
+        return
+    assert dataset is not None
     if shard.strategy.engine == "sequential":
         with ddp_processes.process_group(shard, dataset, device, control.paths):
             for outcome in sequential.train_shard(shard, dataset, device, control):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,9 +13,12 @@ from adamcmp import signals
 from adamcmp.config.schema import ExecutionSettings, SearchSettings
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.hardware import count_cores, count_devices, device_for_process, onednn_rounds_to_bf16
+from adamcmp.engine.program_training import ProgramLimits
+from adamcmp.engine.run_result import RunResult
 from adamcmp.engine.strategy.cost import (
     MIN_TRAINING_FRACTION,
     CostEstimate,
+    CostProfile,
     ProfiledGroup,
     profile_group,
     training_memory,
@@ -22,10 +26,18 @@ from adamcmp.engine.strategy.cost import (
 from adamcmp.engine.strategy.default import estimate_seconds, is_short, short_strategy
 from adamcmp.engine.strategy.select import BenchmarkRequest, select_strategies
 from adamcmp.engine.strategy.timing_cache import Machine, Timing
-from adamcmp.engine.strategy.types import ONEDNN_ROUNDS_ERROR, StrategyChoice
+from adamcmp.engine.strategy.types import ONEDNN_ROUNDS_ERROR, Strategy, StrategyChoice
 from adamcmp.engine.strategy.vectorizable import why_not_vectorizable
 from adamcmp.errors import InputError
-from adamcmp.execute.local_pool import start_pool
+from adamcmp.execute.local_pool import LocalPool, start_pool
+from adamcmp.execute.program_check import (
+    ProgramCheck,
+    check_program,
+    count_processes,
+    fingerprint_of,
+    run_limits,
+    visible_gpus,
+)
 from adamcmp.execute.protocol import (
     Executor,
     Response,
@@ -35,6 +47,7 @@ from adamcmp.execute.protocol import (
     Worker,
     WorkerDied,
 )
+from adamcmp.plan.programs import ProgramTask, program_of, with_metrics
 from adamcmp.plan.runs import Run, RunGroup, group_runs
 from adamcmp.plan.search import pruning_steps
 
@@ -52,6 +65,18 @@ class ExecutionPlan:
     estimate: CostEstimate
     executor: Executor | None
     """None: all is done in this process."""
+    limits: ProgramLimits | None = None
+    """Resources of each run of a script or function."""
+    check: ProgramCheck | None = None
+    """Findings of the check of a script or function."""
+    checked: tuple[RunResult, ...] = ()
+    """Results of planned runs that the check has trained."""
+    search: SearchSettings | None = None
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs of the plan; those of a program with the metrics that its check has found."""
+        return [run for work in self.estimate.works for run in work.run_group.runs]
 
     @property
     def pairs(self) -> Iterator[tuple[RunGroup, StrategyChoice]]:
@@ -81,6 +106,10 @@ def prepare_execution(
     Raises:
         InputError: the matrix library that is set would not compute in fp32 here, or there is no cluster.
     """
+    if program_of(todo) is not None:
+        with _program_execution(todo, device, settings, store, search, say, dry_run=dry_run) as plan:
+            yield plan
+        return
     if settings.matmul == "onednn" and device.type == "cpu" and onednn_rounds_to_bf16():
         raise InputError(ONEDNN_ROUNDS_ERROR)
     if settings.ranks > 1:
@@ -152,6 +181,108 @@ def prepare_execution(
     with start_pool([device_for_process(device, i) for i in range(processes)], datasets) as executor:
         timed = _benchmark_and_select(executor, works, settings, device, processes, memory, say, benchmarks=benchmarks)
         yield made(*timed, executor)
+
+
+@contextmanager
+def _program_execution(
+    todo: Sequence[Run],
+    device: torch.device,
+    settings: ExecutionSettings,
+    store: StoreTarget | None,
+    search: SearchSettings | None,
+    say: Callable[[str], None],
+    *,
+    dry_run: bool,
+) -> Iterator[ExecutionPlan]:
+    """Yield a plan for runs of a script or function, after its check."""
+    task = todo[0].task
+    assert isinstance(task, ProgramTask)
+    on_ray = settings.where == "ray" and not dry_run
+    gpus = torch.cuda.device_count() if device.type == "cuda" else 0
+    memory = training_memory(settings, torch.device("cpu"), ())
+    check = ProgramCheck.load(store.study_dir, fingerprint_of(task)) if store is not None else None
+
+    def counted(check: ProgramCheck | None, executor: Executor | None = None) -> int:
+        if executor is not None and on_ray:
+            return min(len(executor.slots), len(todo))
+        return min(count_processes(check, settings, count_cores(), gpus, memory), len(todo))
+
+    def made(
+        runs: Sequence[Run], executor: Executor | None, processes: int, limits: ProgramLimits, done: Sequence[RunResult]
+    ) -> ExecutionPlan:
+        return ExecutionPlan(
+            device, {}, settings, _program_estimate(runs, check, processes, limits.threads, memory), executor,
+            limits, check, tuple(done), search,
+        )  # fmt: skip
+
+    def threads(processes: int) -> int:
+        per_run = settings.cores_per_run
+        return max(1, int(per_run) if per_run != "auto" else count_cores() // processes)
+
+    if dry_run or store is None:
+        processes = counted(check)
+        yield made(todo, None, processes, ProgramLimits(threads=threads(processes)), ())
+        return
+    done: list[RunResult] = []
+    if on_ray:
+        from adamcmp.execute.ray_executor import ray_cluster
+
+        say("asking the Ray cluster")
+        with ray_cluster(settings, {}, store) as nodes:
+            per_run = 1 if settings.cores_per_run == "auto" else int(settings.cores_per_run)
+            nodes.run_gpus = 0.0 if settings.gpus_per_run == "auto" else settings.gpus_per_run
+            if check is None and settings.check:
+                check, done = check_program(nodes, todo, settings, store.study_dir, say)
+            limits = run_limits(check, settings, store.study_dir, per_run)
+            yield replace(
+                made(_resolved(todo, check, done), nodes, counted(check, nodes), limits, done), device=nodes.device
+            )
+        return
+    if check is None and settings.check:
+        processes = min(counted(None), MAX_CHECK_PROCESSES)
+        with _program_pool(processes, device, gpus, settings) as executor:
+            check, done = check_program(executor, todo, settings, store.study_dir, say)
+    processes = counted(check)
+    limits = run_limits(check, settings, store.study_dir, threads(processes))
+    with _program_pool(processes, device, gpus, settings) as executor:
+        yield made(_resolved(todo, check, done), executor, processes, limits, done)
+
+
+MAX_CHECK_PROCESSES = 4
+"""Runs of a check that train at a time, since their memory is not known yet."""
+
+
+def _program_pool(
+    processes: int, device: torch.device, gpus: int, settings: ExecutionSettings
+) -> AbstractContextManager[LocalPool]:
+    """Return a pool of processes that run scripts or call functions."""
+    seen = visible_gpus(processes, gpus, settings)
+    devices = [f"cuda:{text.partition(',')[0]}" if text else str(device) for text in seen]
+    return start_pool(devices, {}, seen if any(seen) else ())
+
+
+def _resolved(todo: Sequence[Run], check: ProgramCheck | None, done: Sequence[RunResult]) -> list[Run]:
+    """Return the runs that are left, with the metrics of the check."""
+    ended = {result.run.id for result in done}
+    left = [run for run in todo if run.id not in ended]
+    return left if check is None else with_metrics(left, check.reported)
+
+
+def _program_estimate(
+    runs: Sequence[Run], check: ProgramCheck | None, processes: int, threads: int, memory: float
+) -> CostEstimate:
+    """Return the cost of runs of a program, as its check has measured it; without one it is not known."""
+    seconds, size = (check.seconds, int(check.bytes)) if check is not None else (0.0, 0)
+    works = [ProfiledGroup(group, CostProfile(math.inf, 0, size // 2, False)) for group in group_runs(runs)]
+    choices = []
+    for work in works:
+        task = work.run_group.task
+        assert isinstance(task, ProgramTask)
+        strategy = Strategy(
+            engine=task.program.kind, processes=processes, threads=threads, step_seconds=seconds / task.steps
+        )
+        choices.append(StrategyChoice(strategy, seconds * len(work.run_group.runs) / processes, open=check is None))
+    return CostEstimate(works, choices, memory)
 
 
 def _with_ranks(work: ProfiledGroup, choice: StrategyChoice, ranks: int) -> StrategyChoice:

@@ -37,6 +37,8 @@ class ShardJob:
     """Ids of the runs whose results have come."""
     begun: bool = False
     """Whether some step was reported; before that, programs are compiled."""
+    submitted_at: float = 0.0
+    """Time by the monotonic clock at which a worker got it."""
     died_at: int | None = None
     """How far its checkpoint was when it died last."""
 

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any
 
 from adamcmp import signals
 from adamcmp.data.dataset import Dataset
+from adamcmp.engine.script_process import kill_tree
 from adamcmp.execute.fork_server import START_METHOD, start_fork_server
 from adamcmp.execute.protocol import Request, Response, WorkerDied, WorkerReady
 from adamcmp.execute.temp_dirs import driver_folder
@@ -39,6 +41,7 @@ class LocalWorker:
     process: BaseProcess
     pipe: Connection
     device: str
+    gpus: str = ""
     busy: Any = None
     last: Any = None
     ready: bool = False
@@ -47,6 +50,7 @@ class LocalWorker:
     def kill(self) -> None:
         """Kill it, and the processes that it started."""
         if self.process.pid is not None:
+            kill_tree(self.process.pid)
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
@@ -55,19 +59,19 @@ class LocalWorker:
 class LocalPool:
     """Processes that train: a ``protocol.Executor``."""
 
-    def __init__(self, devices: Sequence[str], folder: Path) -> None:
+    def __init__(self, devices: Sequence[str], folder: Path, gpus: Sequence[str] = ()) -> None:
         self._context: Any = multiprocessing.get_context(START_METHOD)
         self._folder = folder
         self._stillborn = 0
-        self.slots = [self._start(device) for device in devices]
+        self.slots = [self._start(device, seen) for device, seen in zip_longest(devices, gpus, fillvalue="")]
 
-    def _start(self, device: str) -> LocalWorker:
+    def _start(self, device: str, gpus: str = "") -> LocalWorker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=serve_requests, args=(theirs, device, self._folder), daemon=False)
+        process = self._context.Process(target=serve_requests, args=(theirs, device, self._folder, gpus), daemon=False)
         with signals.block_signals():  # where each process is started anew, it inherits what is blocked
             process.start()
         theirs.close()
-        return LocalWorker(process, ours, device)
+        return LocalWorker(process, ours, device, gpus)
 
     def submit(self, slot: LocalWorker, request: Request, job: object) -> None:
         """Send a request to a waiting process; a death is a response of ``answers``."""
@@ -102,7 +106,7 @@ class LocalPool:
                     raise RuntimeError(
                         f"training processes end before they take any work, exit code {worker.process.exitcode}"
                     ) from None
-                self.slots[i] = self._start(worker.device)
+                self.slots[i] = self._start(worker.device, worker.gpus)
                 answer = WorkerDied(worker.process.exitcode)
             if isinstance(answer, WorkerReady):
                 worker.ready = True
@@ -125,12 +129,17 @@ class LocalPool:
 
 
 @contextmanager
-def start_pool(devices: Sequence[str], datasets: Mapping[str, Dataset]) -> Iterator[LocalPool]:
-    """Start a pool with its data sets, one process per device of ``devices``, for the duration of the block."""
+def start_pool(
+    devices: Sequence[str], datasets: Mapping[str, Dataset], gpus: Sequence[str] = ()
+) -> Iterator[LocalPool]:
+    """Start a pool with its data sets, one process per device of ``devices``, for the duration of the block.
+
+    ``gpus``: for each process those that its scripts see.
+    """
     start_fork_server()
     with tempfile.TemporaryDirectory(dir=driver_folder(), ignore_cleanup_errors=True) as folder:
         publish_datasets(datasets, Path(folder))
-        made = LocalPool(devices, Path(folder))
+        made = LocalPool(devices, Path(folder), gpus)
         try:
             with signals.run_before_exit(made.kill):
                 yield made

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from adamcmp.engine.program_training import ProgramLimits
 from adamcmp.engine.run_result import Evaluation, RunResult
 from adamcmp.engine.strategy.select import BenchmarkRequest
 from adamcmp.engine.strategy.timing_cache import Timing
@@ -38,6 +39,10 @@ class TrainRequest:
     """Seconds between two checkpoints."""
     weights: Path | None = None
     """The folder of weights that are kept."""
+    is_check: bool = False
+    """Its results are the answer, wherever it is trained."""
+    limits: ProgramLimits | None = None
+    """Resources of a run of a script or function."""
     store: StoreTarget | None = None
     """Where who trains it stores what ends; None: the results are the answer."""
 

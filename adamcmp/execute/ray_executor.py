@@ -65,10 +65,10 @@ def run_request(request: Request, data: list[Any], device: str, board: Any, key:
     add_cwd_to_path()
     use_compiler_threads(device)
     fingerprint = task_of(request).facts.fingerprint
-    if fingerprint not in _datasets:
+    if data and fingerprint not in _datasets:
         _datasets[fingerprint] = ray.get(data[0])
     channel = RayChannel(board, key)
-    response = answer_request(request, _datasets[fingerprint], torch.device(device), channel)
+    response = answer_request(request, _datasets.get(fingerprint), torch.device(device), channel)
     if isinstance(request, TrainRequest):
         channel.close()
     return response
@@ -92,6 +92,8 @@ class RayExecutor:
     row_bytes: Mapping[str, int] = field(default_factory=dict)
     """Bytes per run during training, by the key of its task."""
     slots: list[RayWorker] = field(default_factory=list)
+    run_gpus: float = 0.0
+    """GPUs of a run of a script or function."""
     _keys: int = 0
     _looked: float = 0.0
 
@@ -159,6 +161,8 @@ class RayExecutor:
         if not isinstance(request, TrainRequest):
             return self._request(1)
         strategy, task = request.shard.strategy, request.shard.task
+        if request.limits is not None:
+            return {**self._request(request.limits.threads), **({"num_gpus": self.run_gpus} if self.run_gpus else {})}
         smallest = min((node.get("memory", 0.0) for node in self._nodes()), default=0.0)
         memory = min(len(request.shard.runs) * self.row_bytes.get(task.key, 0), smallest / 2)
         return self._request(max(1, self.node_cores // strategy.processes), memory)
@@ -170,9 +174,10 @@ class RayExecutor:
         task = task_of(request)
         if isinstance(request, TrainRequest):
             paths = {name: _whole(getattr(request, name)) for name in ("checkpoint", "start", "weights")}
-            request = replace(request, store=replace(self.store, study_dir=_whole(self.store.study_dir)), **paths)
+            store = replace(self.store, study_dir=_whole(self.store.study_dir))
+            request = replace(request, store=None if request.is_check else store, **paths)
         slot.reference = self._work.options(**self._needs(request), scheduling_strategy="SPREAD").remote(
-            request, self.data[task.facts.fingerprint], str(self.device), self.board, slot.key, str(Path.cwd())
+            request, self.data.get(task.facts.fingerprint, []), str(self.device), self.board, slot.key, str(Path.cwd())
         )
 
     def answers(self, timeout: float | None) -> Iterator[tuple[RayWorker, Response]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from typing import Any
 
 import torch
 
-from adamcmp.config.schema import AnyRule, CustomOptimizer
+from adamcmp.config.schema import AnyRule, CustomOptimizer, ScriptOptimizer
 from adamcmp.engine.checkpoint import load_checkpoint, unsaved_attributes, version_mismatch
 from adamcmp.engine.coefficients import first_period
 from adamcmp.engine.hardware import describe_hardware
@@ -26,6 +28,7 @@ from adamcmp.errors import one_line
 from adamcmp.execute.temp_dirs import unsent_folder
 from adamcmp.metrics.functions import bits_per_byte
 from adamcmp.optim.decay import CONVERTIBLE, convert_weight_decay
+from adamcmp.plan.programs import ProgramTask
 from adamcmp.plan.run_ids import canonical_json, variant_hash
 from adamcmp.plan.runs import Run, TaskSpec, group_runs
 from adamcmp.storage.backend import GoneError, retry_while_away
@@ -217,7 +220,7 @@ def record_row(outcome: RunResult, provenance: Provenance) -> dict[str, Any]:
         "seed": run.seed,
         "data": task.data.name,
         "data_fingerprint": task.facts.fingerprint,
-        "train_examples": task.facts.train_examples,
+        "train_examples": task.facts.train_examples or None,
         "model": task.model.name,
         "parameters": outcome.parameters,
         "optimizer": run.optimizer.name,
@@ -226,10 +229,7 @@ def record_row(outcome: RunResult, provenance: Provenance) -> dict[str, Any]:
         "weight_decay": run.optimizer.weight_decay,
         **_rule_columns(run.optimizer),
         **_decay_columns(run),
-        "batch_size": task.batch_size,
-        "steps": task.steps,
-        "epochs": task.epochs,
-        "precision": task.train.precision,
+        **_budget_columns(outcome),
         "settings": canonical_json(run.settings()),
         **{f"baseline_{part}_error": task.baselines.get(part) for part in ("validation", "test")},
         "loss": task.criteria.loss,
@@ -259,9 +259,9 @@ def curve_rows(outcome: RunResult) -> list[dict[str, Any]]:
     task = outcome.run.task
     return [
         {
-            **evaluation._asdict(),
+            **_without_nan(evaluation._asdict()),
             "run_id": outcome.run.id,
-            "epoch": evaluation.step / task.steps_per_epoch,
+            "epoch": evaluation.step / task.steps_per_epoch if task.steps_per_epoch else None,
             "metrics": json.dumps(dict(evaluation.metrics)) if evaluation.metrics else None,
         }
         for evaluation in outcome.evaluations
@@ -278,8 +278,8 @@ def _metrics_json(outcome: RunResult) -> dict[str, Any]:
         **_metric_columns("final", final, task),
         **_metric_columns("best", chosen, task),
         "best_step": chosen.step,
-        "best_epoch": chosen.step / task.steps_per_epoch,
-        "final_weight_norm": final.weight_norm,
+        "best_epoch": chosen.step / task.steps_per_epoch if task.steps_per_epoch else None,
+        "final_weight_norm": _number_or_none(final.weight_norm),
         "metrics": json.dumps(dict(outcome.metrics)) if outcome.metrics else None,
     }
 
@@ -291,10 +291,34 @@ def _metric_columns(prefix: str, evaluation: Evaluation, task: TaskSpec) -> dict
         for part, length in task.facts.bytes_per_label.items()
     }
     gap = task.criteria.error.sign * (evaluation.test_error - evaluation.train_error)  # positive: test is worse
-    return {**{f"{prefix}_{name}": values[name] for name, _, _ in METRICS}, f"{prefix}_gap": gap, **bits}
+    measured = {**{f"{prefix}_{name}": values[name] for name, _, _ in METRICS}, f"{prefix}_gap": gap}
+    return {**_without_nan(measured), **bits}
+
+
+def _without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with null for numbers that were not measured."""
+    return {name: _number_or_none(value) if isinstance(value, float) else value for name, value in values.items()}
+
+
+def _number_or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _budget_columns(outcome: RunResult) -> dict[str, Any]:
+    """Return batch size, steps, epochs and precision; those that a program keeps to itself are null."""
+    task = outcome.run.task
+    if not isinstance(task, ProgramTask):
+        return {
+            "batch_size": task.batch_size, "steps": task.steps, "epochs": task.epochs,
+            "precision": task.train.precision,
+        }  # fmt: skip
+    last = outcome.evaluations[-1].step if outcome.evaluations else None
+    return {"batch_size": None, "steps": task.steps if task.has_steps else last, "epochs": None, "precision": None}
 
 
 def _rule_columns(optimizer: AnyRule) -> Mapping[str, Any]:
+    if isinstance(optimizer, ScriptOptimizer):
+        return {"rule": re.sub(r"[^\w.:-]", "_", optimizer.choice)[:200]}
     if isinstance(optimizer, CustomOptimizer):
         built = optimizer.built
         betas: Any = built.get("betas")
@@ -310,8 +334,9 @@ def _rule_columns(optimizer: AnyRule) -> Mapping[str, Any]:
 def _decay_columns(run: Run) -> Mapping[str, Any]:
     """Return λ in every decoupled convention; L2 has none."""
     optimizer = run.optimizer
-    if isinstance(optimizer, CustomOptimizer):
+    if isinstance(optimizer, CustomOptimizer | ScriptOptimizer):
         return {}
+    is_unknown = isinstance(run.task, ProgramTask) and not run.task.has_steps
     source = optimizer.decay
     if source not in CONVERTIBLE:
         return {"decay": source}
@@ -320,5 +345,6 @@ def _decay_columns(run: Run) -> Mapping[str, Any]:
             optimizer.weight_decay, source, target, lr=optimizer.lr, steps=first_period(run)
         )
         for target in CONVERTIBLE
+        if not is_unknown or "normalized" not in (source, target)
     }
-    return {"decay": source, **converted, "decay_per_step": converted["weight_decay_schedule_only"]}
+    return {"decay": source, **converted, "decay_per_step": converted.get("weight_decay_schedule_only")}

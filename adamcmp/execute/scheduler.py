@@ -10,6 +10,7 @@ stored.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,9 @@ import torch
 
 from adamcmp import signals
 from adamcmp.engine.checkpoint import TrainingControl, TrainingStopped, load_checkpoint
+from adamcmp.engine.program_training import ProgramLimits
 from adamcmp.engine.run_result import RunResult
+from adamcmp.engine.script_process import kill_left_process
 from adamcmp.engine.strategy.types import Shard
 from adamcmp.engine.train import train_shard
 from adamcmp.errors import InputError
@@ -39,11 +42,14 @@ from adamcmp.execute.protocol import (
     Worker,
     WorkerDied,
 )
+from adamcmp.execute.pruning import AsyncPruner
 from adamcmp.execute.run_writer import Provenance, RunWriter, checkpoint_path
 from adamcmp.plan.runs import Run
 
 STOP_TIMEOUT_SECONDS = 60.0
 """Seconds that workers have to write their checkpoints."""
+OVERDUE_SECONDS = 15.0
+"""Seconds beyond its time limit after which a run is killed with its process."""
 WAIT_SECONDS = 1.0
 """Seconds between two looks at what other drivers have stored."""
 
@@ -74,7 +80,11 @@ def train_missing_runs(
                 _train_here(plan, queue, pending, listener)
             else:
                 settings = plan.settings
-                _Dispatcher(plan.executor, settings.checkpoint_seconds, plan.device, pending, listener).run(queue)
+                pruner = AsyncPruner.of(plan.search, plan.runs) if plan.limits is not None else None
+                dispatcher = _Dispatcher(
+                    plan.executor, settings.checkpoint_seconds, plan.device, pending, listener, plan.limits, pruner
+                )
+                dispatcher.run(queue)
             pending.store()
             _drop_finished(left, leases, listener, queue.ended)
             if left:
@@ -153,6 +163,8 @@ class _Dispatcher:
     device: torch.device
     pending: RunWriter
     listener: Listener
+    limits: ProgramLimits | None = None
+    pruner: AsyncPruner | None = None
     queue: JobQueue = field(init=False)
 
     def run(self, queue: JobQueue) -> None:
@@ -171,10 +183,35 @@ class _Dispatcher:
                 if slot.busy is None and (job := queue.next(self._rank(slot))) is not None:
                     slot.last = job.family
                     weights = self.pending.study_dir / "weights"
-                    request = TrainRequest(job.shard, job.checkpoint, job.start, self.checkpoint_seconds, weights)
+                    request = TrainRequest(
+                        job.shard, job.checkpoint, job.start, self.checkpoint_seconds, weights, limits=self.limits
+                    )
+                    job.submitted_at = time.monotonic()
                     self.executor.submit(slot, request, job)
+            self._end_overdue()
             for slot, answer in self.executor.answers(POLL_SECONDS):
                 queue.claimed[:0] = self._handle(slot, answer)
+
+    def _end_overdue(self) -> None:
+        """Kill runs of a function that does not end at its time limit: a script's are ended by their worker."""
+        if self.limits is None or math.isinf(self.limits.seconds):
+            return
+        most = self.limits.seconds * (1 + self.limits.retries) + OVERDUE_SECONDS
+        for slot in self.executor.slots:
+            job: ShardJob | None = slot.busy
+            if job is not None and time.monotonic() - job.submitted_at > most:
+                self.executor.cancel(slot)
+                minutes = self.limits.seconds / 60
+                error = f"ran longer than {minutes:.3g} min and did not stop; look at trial.should_stop in its loop"
+                self._store_failed(job, error)
+
+    def _store_failed(self, job: ShardJob, error: str) -> None:
+        for run in job.shard.runs:
+            if run.id not in job.seen:
+                failed = self._failed(run, error, job.shard)
+                self.queue.ended.add(run.id)
+                self.pending.add([failed])
+                self.listener.ended(failed)
 
     def _rank(self, slot: Worker) -> Callable[[ShardJob], Any]:
         """Return a sort key of jobs for a worker: first a job whose program it has, then one that no other worker
@@ -192,6 +229,8 @@ class _Dispatcher:
             case StepsDone():
                 job.begun = True
                 self.listener.stepped(answer.steps, answer.evaluation)
+                if self.pruner is not None and answer.evaluation is not None and self.limits is not None:
+                    self.pruner.take(job.shard.runs[0], answer.evaluation, self.limits.folder)
             case tuple():
                 _take_results(answer, job, self.queue, self.pending, self.listener)
             case RunsStored():
@@ -209,6 +248,9 @@ class _Dispatcher:
                 return self._retry(job, answer.error, alone=answer.how == "error")
             case WorkerDied():
                 slot.busy = None
+                if self.limits is not None:
+                    for run in job.shard.runs:
+                        kill_left_process(self.limits.folder / run.id)
                 if answer.lost and _has_progressed(job):
                     return [replace(job, died_at=_checkpoint_steps(job), begun=False)]
                 return self._retry(job, format_worker_death(answer), alone=False)

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adamcmp.config.compose import program_kind
 from adamcmp.config.lookup import find_config
+from adamcmp.config.program_overrides import quote_raw_value
 from adamcmp.config.schema import Config, Data, ExecutionSettings
 from adamcmp.errors import InputError
 from adamcmp.execute import dataset_cache
 from adamcmp.execute.fork_server import start_fork_server
 from adamcmp.execute.study_dir import missing_runs
 from adamcmp.plan.expand import Plan, plan_study
+from adamcmp.plan.programs import ProgramTask, program_of
 from adamcmp.plan.runs import DatasetMetadata, Run, TaskSpec, group_runs
 from adamcmp.storage.records import read_records
 from adamcmp.text_safety import to_one_line
@@ -98,6 +101,9 @@ class Session:
         new = [run for run in todo if run.id not in self._checked]
         if not new:
             return
+        if program_of(new) is not None:
+            self._prepare_program(new)
+            return
         from adamcmp.engine.check_before_training import check_before_training
 
         device = self.device
@@ -110,6 +116,23 @@ class Session:
                     raise InputError(f"data={task.data.name}: has changed since it was last loaded; run this again")
         say("building models")
         self.models |= check_before_training(group_runs(new), self.datasets, device)
+        self._checked.update(run.id for run in new)
+
+    def _prepare_program(self, new: Sequence[Run]) -> None:
+        """Import a function, and check that a search by pruning knows the steps.
+
+        Raises:
+            InputError: the function cannot be imported, or steps are not known.
+        """
+        from adamcmp.config.instantiate import find_target
+
+        program, task = program_of(new), new[0].task
+        assert program is not None
+        assert isinstance(task, ProgramTask)
+        if program.kind == "function":
+            find_target(program.target, "target")
+        if self.plan.config.search.method == "asha" and not task.has_steps:
+            raise InputError("search=asha: prunes at fractions of the budget; give train.steps=N")
         self._checked.update(run.id for run in new)
 
 
@@ -183,17 +206,22 @@ def open_session(
     all_overrides = [*overrides, *([f"execute.device='{device}'"] if device is not None else [])]
 
     def sized(settings: Config, runs: int) -> None:
-        if not dry_run and runs >= MIN_RUNS_FOR_POOL and not (results_dir / settings.study.name / "records").exists():
+        is_large = runs >= MIN_RUNS_FOR_POOL and settings.program is None
+        if not dry_run and is_large and not (results_dir / settings.study.name / "records").exists():
             start_fork_server()  # surely there is much to train
 
-    planned = plan_study(find_config(config, config_dir), all_overrides, load, sized)
+    all_overrides = [quote_raw_value(text) for text in all_overrides]  # as stored commands have them
+    source = find_config(config, config_dir)
+    if not dry_run and program_kind(source) is not None:
+        start_fork_server(programs=True)
+    planned = plan_study(source, all_overrides, load, sized)
     session = Session(planned, results_dir / planned.config.study.name, datasets, notes)
     records = read_records(session.study_dir) if (session.study_dir / "records").is_dir() else None
     todo = missing_runs(planned.runs, session.study_dir, only_failed=only_failed, records=records)
     notes += note_other_files(planned.config, records, session.study_dir)
     if dry_run:
         return session  # models are built if their plan is not cached
-    if len(todo) > 1 and sum(run.task.steps for run in todo) >= MIN_STEPS_FOR_POOL:
+    if program_of(todo) is None and len(todo) > 1 and sum(run.task.steps for run in todo) >= MIN_STEPS_FOR_POOL:
         start_fork_server()
     session.prepare(todo, say)
     return session

@@ -28,6 +28,7 @@ from adamcmp.data.on_disk import DiskRows, MappedArray
 from adamcmp.engine.checkpoint import CheckpointError, TrainingControl, TrainingStopped
 from adamcmp.engine.hardware import count_cores
 from adamcmp.engine.run_result import Evaluation, RunResult
+from adamcmp.engine.script_process import kill_descendants
 from adamcmp.engine.strategy.benchmark import time_strategies
 from adamcmp.engine.strategy.select import BenchmarkRequest
 from adamcmp.engine.strategy.vectorizable import why_not_vectorizable
@@ -46,6 +47,7 @@ from adamcmp.execute.protocol import (
     task_of,
 )
 from adamcmp.execute.run_writer import RunWriter
+from adamcmp.plan.programs import ProgramTask
 
 PROGRESS_SECONDS = 0.1
 """Seconds between two reports of progress."""
@@ -53,11 +55,15 @@ STOP = "stop"
 """Message that stops a training."""
 
 
-def serve_requests(pipe: Connection, device: str, folder: Path) -> None:
+def serve_requests(pipe: Connection, device: str, folder: Path, gpus: str = "") -> None:
     """Answer requests until the driver closes the pipe or dies; ``publish_datasets`` has put data sets into
     ``folder``.
+
+    ``gpus`` are those that scripts of this worker see, separated by commas; empty: that of the device.
     """
     os.setpgid(0, 0)
+    if gpus:
+        os.environ["ADAMCMP_GPUS"] = gpus
     use_compiler_threads(device)
     add_cwd_to_path()
     threading.Thread(target=_end_with_driver, daemon=True).start()
@@ -68,12 +74,20 @@ def serve_requests(pipe: Connection, device: str, folder: Path) -> None:
             request = pipe.recv()
             if not isinstance(request, TrainRequest | BenchmarkRequest | VectorizeCheck):
                 return
-            fingerprint = task_of(request).facts.fingerprint
-            if fingerprint not in datasets:
-                datasets[fingerprint] = receive_datasets(folder, fingerprint)
-            pipe.send(answer_request(request, datasets[fingerprint], torch.device(device), pipe))
+            pipe.send(answer_request(request, _dataset_of(request, datasets, folder), torch.device(device), pipe))
     except (EOFError, OSError):  # the driver is gone
         return
+
+
+def _dataset_of(request: Request, datasets: dict[str, Dataset], folder: Path) -> Dataset | None:
+    """Return the data set of a request; None of a program of the user, which has its own."""
+    task = task_of(request)
+    if isinstance(task, ProgramTask):
+        return None
+    fingerprint = task.facts.fingerprint
+    if fingerprint not in datasets:
+        datasets[fingerprint] = receive_datasets(folder, fingerprint)
+    return datasets[fingerprint]
 
 
 def use_compiler_threads(device: str) -> None:
@@ -90,6 +104,7 @@ def _end_with_driver() -> None:
     driver = multiprocessing.parent_process()
     if driver is not None:
         driver.join()
+        kill_descendants()
         os.killpg(0, signal.SIGKILL)  # compilers that were started too
 
 
@@ -103,16 +118,21 @@ class Channel(Protocol):
         """Return whether the training is to stop."""
 
 
-def answer_request(request: Request, dataset: Dataset, device: torch.device, channel: Channel) -> Response:
+def answer_request(request: Request, dataset: Dataset | None, device: torch.device, channel: Channel) -> Response:
     """Carry out a request of the driver, and return its response; trainings send messages before it."""
+    if isinstance(request, TrainRequest):
+        return run_train_request(request, dataset, device, channel)
+    assert dataset is not None
     if isinstance(request, VectorizeCheck):
         return VectorizeResult(why_not_vectorizable(request.run_group, dataset, device))
     if isinstance(request, BenchmarkRequest):
         return time_strategies(request.run_group, request.strategies, dataset, device)
-    return run_train_request(request, dataset, device, channel)
+    raise AssertionError("there is no other request")
 
 
-def run_train_request(request: TrainRequest, dataset: Dataset, device: torch.device, channel: Channel) -> ShardEnded:
+def run_train_request(
+    request: TrainRequest, dataset: Dataset | None, device: torch.device, channel: Channel
+) -> ShardEnded:
     """Train a shard, and send its results as they end, or the message that they are stored if the request has a store.
 
     Raises:
@@ -128,6 +148,7 @@ def run_train_request(request: TrainRequest, dataset: Dataset, device: torch.dev
         every=request.every,
         weights=request.weights,
         stopping=channel.poll,
+        limits=request.limits,
     )
     try:
         try:

@@ -138,13 +138,16 @@ class TaskMetrics:
         return LOSS_TEXTS.get(self.loss, (self.loss, ""))[0]
 
 
-def metric_spec(name: str, unit: str = "") -> MetricSpec:
+def metric_spec(name: str, unit: str = "", better: str = "lower") -> MetricSpec:
     """Return the error of that name; of quantities in a unit of the data.
 
-    Raises:
-        KeyError: there is none.
+    A name that is not one of adamcmp's is a metric of a user's program, in the given stored unit and direction.
     """
-    targets, spec = {metric.name: (kind, metric) for kind, every in METRIC_SPECS.items() for metric in every}[name]
+    known = {metric.name: (kind, metric) for kind, every in METRIC_SPECS.items() for metric in every}
+    if name not in known:
+        shown_unit = "%" if unit == "1" else unit
+        return MetricSpec(name, name.replace("_", " "), "", shown_unit, better == "higher")
+    targets, spec = known[name]
     return replace(spec, unit=unit) if targets == "quantities" and name not in UNITLESS_METRICS else spec
 
 
@@ -160,4 +163,5 @@ def task_metrics(table: pd.DataFrame) -> TaskMetrics:
     if any(column.empty for column in columns.values()) or len(columns) < 3:
         return CLASSIFICATION
     loss, name, unit = (str(column.iloc[0]) for column in columns.values())
-    return TaskMetrics(loss, metric_spec(name, unit))
+    better = [] if "error_better" not in table else table["error_better"].dropna().tolist()
+    return TaskMetrics(loss, metric_spec(name, unit, str(better[0]) if better else "lower"))

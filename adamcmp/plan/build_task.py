@@ -10,6 +10,7 @@ from pathlib import Path
 from adamcmp.config.schema import MAX_STEPS, AnySchedule, Config, CustomLoss, Data, InitSettings
 from adamcmp.errors import InputError
 from adamcmp.metrics.spec import LOSS_NAMES, METRIC_SPECS
+from adamcmp.plan.programs import build_program_task
 from adamcmp.plan.runs import MAX_COUNTED_CLASSES, DatasetMetadata, InitWeights, TaskSpec
 
 
@@ -23,6 +24,8 @@ def build_task(config: Config, facts: Callable[[Data], DatasetMetadata]) -> tupl
     Raises:
         InputError: settings that do not fit the data.
     """
+    if config.program is not None:
+        return build_program_task(config)
     metadata = facts(config.data)
     train, examples = config.train, metadata.train_examples
     _check_criteria(config, metadata)

@@ -22,6 +22,7 @@ from adamcmp.config.validate import validate_config, validate_optimizer
 from adamcmp.errors import InputError, suggest_names
 from adamcmp.plan import search
 from adamcmp.plan.build_task import build_task
+from adamcmp.plan.programs import check_script_runs
 from adamcmp.plan.run_ids import rule_identity, run_id, variant_hash
 from adamcmp.plan.runs import DatasetMetadata, Run, mark_only_trials
 from adamcmp.plan.search import Dimension, SearchState
@@ -111,6 +112,7 @@ def plan_study(
         count += 1
         seen.setdefault(run.id, run)
     _check_held_out(base, config, seen.values())
+    check_script_runs(list(seen.values()), config.study.confirm.seeds)
     described = {**base.values, "study": {**config.study.model_dump(mode="json"), "spaces": describe_spaces(spaces)}}
     text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, default_flow_style=None)
     return Plan(config, mark_only_trials(tuple(seen.values())), count - len(seen), text, search)
@@ -206,6 +208,8 @@ def _expand(
         remaining = [text for text, key in keys.items() if key not in combination | swept]
         composed = composing(source, (*remaining, *chosen))
         task, schedule = build_task(validate_config(composed, source), facts)
+        if composed.values["optimizer"].get("lr", 1.0) is None and "optimizer.lr" not in swept:
+            raise InputError("optimizer.lr: give the learning rates to try, such as optimizer.lr=1e-4,1e-3,1e-2")
         for row in product(swept):
             optimizer = _optimizer(composed, row)
             labels = [
@@ -239,14 +243,15 @@ def _is_swept(key: str) -> bool:
 
 def _optimizer(composed: Composed, row: Mapping[str, SweptValue]) -> AnyRule:
     """Return the optimizer of one row: its values put in place."""
-    name = composed.choices["optimizer"]
+    name, program = composed.choices["optimizer"], composed.values.get("program")
     values = dict(composed.values["optimizer"])
     for key, value in row.items():
         path = key.removeprefix("optimizer.")
-        if path not in values and key not in OPTIONAL_KEYS and "_target_" not in values:
+        is_closed = "_target_" not in values and program != "script"
+        if path not in values and key not in OPTIONAL_KEYS and is_closed:
             raise InputError(f"{key}: no such setting of optimizer {name}; {suggest_names(path, values)}")
         _set_nested(values, path.split("."), value.python)
-    return validate_optimizer(values, name)
+    return validate_optimizer(values, name, program)
 
 
 def _set_nested(values: dict[str, Any], path: Sequence[str], value: Any) -> None:

@@ -12,7 +12,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from adamcmp.config.schema import AnyRule, AnySchedule, CustomLoss, CustomOptimizer, Data, Loss, Model, Train
+from adamcmp.config.schema import (
+    AnyRule,
+    AnySchedule,
+    CustomLoss,
+    CustomOptimizer,
+    Data,
+    Loss,
+    Model,
+    ScriptOptimizer,
+    Train,
+)
 from adamcmp.config.source_hash import source_hash
 from adamcmp.metrics.spec import LOSS_NAMES, METRIC_SPECS, Targets, TaskMetrics, metric_spec
 from adamcmp.plan.evaluation_schedule import EvaluationSchedule, schedule_evaluations
@@ -295,7 +305,12 @@ def _metric_identity(metric: str) -> str:
 
 def update_kernel_name(optimizer: AnyRule) -> str:
     """Return the name of the form of an update; runs share it where one program can train them."""
-    return optimizer.target if isinstance(optimizer, CustomOptimizer) else optimizer.kernel.name
+    match optimizer:
+        case CustomOptimizer():
+            return optimizer.target
+        case ScriptOptimizer():
+            return optimizer.choice
+    return optimizer.kernel.name
 
 
 def group_runs(runs: Iterable[Run]) -> tuple[RunGroup, ...]:

@@ -27,12 +27,14 @@ from adamcmp.config.schema import (
     Config,
     CustomOptimizer,
     ExecutionSettings,
+    ScriptOptimizer,
     Study,
 )
-from adamcmp.config.trust import check_targets
+from adamcmp.config.trust import check_programs, check_targets
 from adamcmp.errors import InputError, one_line
 from adamcmp.optim.rule import builtin_rule_names, rule_class
 from adamcmp.plan.expand import Plan
+from adamcmp.plan.programs import ProgramTask
 from adamcmp.plan.run_ids import rule_identity, run_id
 from adamcmp.plan.runs import Run, TaskSpec, mark_only_trials
 from adamcmp.storage.backend import atomic_write
@@ -95,7 +97,7 @@ def write_plan(portable: SavedPlan, path: Path) -> str:
 
 @cache
 def _task_adapter() -> TypeAdapter[TaskSpec]:
-    return TypeAdapter(TaskSpec)
+    return TypeAdapter(ProgramTask | TaskSpec)
 
 
 def read_plan(path: Path, *, trust: bool, digest: str | None = None) -> SavedPlan:
@@ -117,6 +119,7 @@ def read_plan(path: Path, *, trust: bool, digest: str | None = None) -> SavedPla
         shared = json.loads(table.schema.metadata[METADATA_KEY])
         if not trust:
             check_targets(_referenced_names(shared, table), str(path))
+            check_programs([task["program"] for task in shared["tasks"] if "program" in task], str(path))
         tasks = [_task_adapter().validate_python(task) for task in shared["tasks"]]
         columns: Sequence[Sequence[Any]] = [table[name].to_pylist() for name in COLUMNS]
         runs = mark_only_trials([
@@ -138,6 +141,7 @@ def read_plan(path: Path, *, trust: bool, digest: str | None = None) -> SavedPla
         model=first.task.model,
         optimizer=first.optimizer,
         schedule=first.schedule,
+        program=first.task.program if isinstance(first.task, ProgramTask) else None,
         train=first.task.train,
         seed=shared["seed"],
         execute=ExecutionSettings.model_validate(shared["execute"]),
@@ -166,6 +170,8 @@ def _referenced_names(shared: Mapping[str, Any], table: pa.Table) -> set[str]:
 @cache
 def _optimizer(text: str) -> AnyRule:
     values = json.loads(text)
+    if "choice" in values:
+        return ScriptOptimizer.model_validate(values)
     if "target" in values:
         return CustomOptimizer.model_validate(values)
     kind: Any = (

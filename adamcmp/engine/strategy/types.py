@@ -54,7 +54,7 @@ class RowLayout:
 class Strategy:
     """Training strategy of a shard; records store it."""
 
-    engine: Literal["sequential", "vectorised"] = "sequential"
+    engine: Literal["sequential", "vectorised", "script", "function"] = "sequential"
     rows: int = 1
     """R, the most runs in one program."""
     compiled: bool = False

@@ -1,0 +1,334 @@
+"""Train runs of the user's own scripts and functions: the engine of ``ProgramTask``.
+
+A script is a process; a function is called in the worker. Both report records, of which the metrics that the check has
+found become evaluations. A metric that is not finite is a divergence, as in every training.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from adamcmp.config.instantiate import find_target
+from adamcmp.config.program import Program, fill_placeholders
+from adamcmp.engine.checkpoint import TrainingControl, TrainingStopped
+from adamcmp.engine.reported_values import (
+    LineParser,
+    Record,
+    Records,
+    find_metrics,
+    pack_examples,
+    read_examples,
+    read_reported_files,
+    to_evaluations,
+)
+from adamcmp.engine.run_result import Evaluation, ExampleErrors, RunResult
+from adamcmp.engine.script_process import End, adopt_orphans, kill_left_process, run_script
+from adamcmp.engine.strategy.types import Shard
+from adamcmp.engine.trial import CHECKPOINT_FILE, StopTraining, TimeLimit, Trial, call_function, seeded
+from adamcmp.errors import InputError, describe_exception
+from adamcmp.plan.programs import ProgramTask, ReportedMetrics, placeholder_values, with_metrics
+from adamcmp.plan.runs import Run
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+PRUNE_FILE = ".prune"
+"""File in the folder of a run by which the driver ends it early."""
+OUTPUT_FOLDER = "output"
+"""Folder of a study with a private folder per run of a program."""
+
+
+@dataclass(frozen=True)
+class ProgramLimits:
+    """Resources of one run of a program."""
+
+    seconds: float = math.inf
+    """Time limit."""
+    retries: int = 0
+    threads: int = 1
+    folder: Path = Path(OUTPUT_FOLDER)
+    """Folder of the private folders of all runs."""
+    is_check: bool = False
+    """Metrics are yet to be found: results have records, and no evaluations."""
+
+
+@dataclass
+class _Outcome:
+    """How one attempt at a run has ended."""
+
+    records: Records = ()
+    how: End = "exited"
+    error: str | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
+    examples: Any = None
+
+
+def train_program_shard(shard: Shard, device: torch.device, control: TrainingControl) -> Iterator[RunResult]:
+    """Yield the result of each run of a shard when it ends.
+
+    Raises:
+        TrainingStopped: a stop was requested; the run's own checkpoint remains.
+    """
+    for run in shard.runs:
+        yield _train_run(run, shard, device, control)
+
+
+def _train_run(run: Run, shard: Shard, device: torch.device, control: TrainingControl) -> RunResult:
+    task, limits = run.task, control.limits
+    assert isinstance(task, ProgramTask)
+    folder = limits.folder.absolute() / run.id
+    folder.mkdir(parents=True, exist_ok=True)
+    progress = _Progress(task, control)
+    started = time.perf_counter()
+    for attempt in range(limits.retries + 1):
+        attempted = _run_script if task.program.kind == "script" else _call_function
+        outcome = attempted(run, task, device, folder, control, progress)
+        if outcome.how == "stopped":
+            raise TrainingStopped
+        if outcome.error is None or outcome.how == "pruned" or attempt == limits.retries:
+            break
+    seconds = time.perf_counter() - started
+    if limits.is_check:
+        failed = {"status": "failed", "error": outcome.error} if outcome.error else {"status": "completed"}
+        result: dict[str, Any] = {**failed, "evaluations": ()}
+    else:
+        run, result = _result(run, task, outcome, folder)
+    progress.finish()
+    if result["status"] != "failed":
+        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    (folder / PRUNE_FILE).unlink(missing_ok=True)
+    return RunResult(
+        run=run, parameters=None, strategy=shard.strategy, device=str(device), seconds=seconds,
+        finished_at=datetime.now(UTC), records=tuple(outcome.records), resources=outcome.resources, **result,
+    )  # fmt: skip
+
+
+class _Progress:
+    """Passes the steps and evaluations of a run on."""
+
+    def __init__(self, task: ProgramTask, control: TrainingControl) -> None:
+        self._task, self._control, self._done = task, control, 0
+        self._count = 0
+
+    def take(self, records: Sequence[Record]) -> None:
+        """Receive all records so far."""
+        if self._task.reported is None or self._task.reported.validation not in records[-1]:
+            return
+        evaluations = to_evaluations(records, self._task.reported, self._task.program.metrics.step)
+        if len(evaluations) > self._count:
+            self._count = len(evaluations)
+            self._advance(evaluations[-1].step if self._task.has_steps else 0, evaluations[-1])
+
+    def _advance(self, step: int, evaluation: Evaluation | None) -> None:
+        step = min(step, self._task.steps)
+        self._control.on_steps(max(step - self._done, 0), evaluation)
+        self._done = max(step, self._done)
+
+    def finish(self) -> None:
+        """Count all steps."""
+        self._advance(self._task.steps, None)
+
+
+def _ending(folder: Path, control: TrainingControl, limit: TimeLimit) -> End | None:
+    """Return why a run is to end now."""
+    if control.stop_requested():
+        return "stopped"
+    if limit.is_over:
+        return "time limit"
+    return "pruned" if (folder / PRUNE_FILE).exists() else None
+
+
+def _run_script(
+    run: Run, task: ProgramTask, device: torch.device, folder: Path, control: TrainingControl, progress: _Progress
+) -> _Outcome:
+    program, limits = task.program, control.limits
+    values = placeholder_values(run, str(folder))
+    words = [fill_placeholders(word, values, quote=program.shell) for word in program.command]
+    parser = LineParser(program.metrics.pattern)
+    limit = TimeLimit(limits.seconds)
+    adopt_orphans()
+    kill_left_process(folder)
+
+    def on_line(line: str) -> None:
+        if parser.feed(line) is not None:
+            with suppress(Exception):  # the driver may be gone; the run's end says so
+                progress.take(parser.records)
+
+    try:
+        end = run_script(
+            words, folder=folder, working_folder=Path(program.folder), shell=program.shell, on_line=on_line,
+            environment=_environment(device, limits.threads), ending=lambda: _ending(folder, control, limit),
+        )  # fmt: skip
+    except OSError as error:
+        return _Outcome(error=f"{words[0]}: cannot be started: {error.strerror or error}")
+    resources = {"seconds": end.seconds, "cpu_seconds": end.cpu_seconds, "bytes": float(end.peak_bytes)}
+    resources["output_bytes"] = float(end.output_bytes)
+    outcome = _Outcome(parser.records, end.how, None, resources)
+    if end.how == "time limit":
+        outcome.error = f"ran longer than {limits.seconds / 60:.3g} min; give execute.minutes_per_run a larger value"
+    elif end.how == "exited" and end.exit_code != 0:
+        code = f"signal {-end.exit_code}" if end.exit_code < 0 else f"exit code {end.exit_code}"
+        outcome.error = f"{code}: {end.last_error_line}".rstrip(": ")
+    elif end.how == "exited":
+        try:
+            outcome.records = _all_records(program, parser.records, folder, values)
+        except InputError as error:
+            outcome.error = str(error)
+    return outcome
+
+
+def _all_records(
+    program: Program, printed: Sequence[Record], folder: Path, values: Mapping[str, Any]
+) -> Sequence[Record]:
+    """Return the records of the source that a script reports to."""
+    metrics = program.metrics
+    if metrics.source == "stdout":
+        return printed
+    if metrics.source == "auto" and metrics.file is None and metrics.tensorboard is None:
+        with suppress(InputError):
+            find_metrics([printed], metrics)
+            return printed
+    paths = {
+        name: fill_placeholders(path, values) if (path := getattr(metrics, name)) else None
+        for name in ("file", "tensorboard")
+    }
+    return read_reported_files(folder, metrics, paths["file"], paths["tensorboard"]) or printed
+
+
+def _environment(device: torch.device, threads: int) -> dict[str, str]:
+    """Return the environment of a script: unbuffered output, and threads and GPUs for it alone."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    for name in THREAD_VARIABLES:
+        environment.setdefault(name, str(threads))
+    if gpus := environment.pop("ADAMCMP_GPUS", "") or str(device).partition("cuda:")[2]:
+        environment["CUDA_VISIBLE_DEVICES"] = gpus
+    return environment
+
+
+def _call_function(
+    run: Run, task: ProgramTask, device: torch.device, folder: Path, control: TrainingControl, progress: _Progress
+) -> _Outcome:
+    limits, limit = control.limits, TimeLimit(control.limits.seconds)
+    seen: list[Record] = []
+
+    def reported(record: Record) -> None:
+        seen.append(record)
+        progress.take(seen)
+
+    trial = Trial(run, device, folder, ending=lambda: _ending(folder, control, limit), reported=reported)
+    outcome = _Outcome()
+    threads = torch.get_num_threads()
+    before = time.perf_counter(), time.process_time()
+    try:
+        function = find_target(task.program.target, "target")
+        torch.set_num_threads(limits.threads)
+        log = (folder / "output.log").open("a", encoding="utf-8")
+        with log, redirect_stdout(log), redirect_stderr(log), seeded(run.seed, device):
+            call_function(function, trial)
+    except StopTraining:
+        outcome.how = _ending(folder, control, limit) or "stopped"
+    except SystemExit as error:
+        outcome.error = f"the function has called sys.exit({error.code!r})"
+    except InputError as error:
+        outcome.error = f"{task.program.target}: {error}"
+    except Exception as error:  # a user's function may fail in any way
+        outcome.error = describe_exception(error)
+    finally:
+        torch.set_num_threads(threads)
+    outcome.records, outcome.examples = trial.records, trial.example_errors
+    memory = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    with suppress(psutil.Error):
+        memory = float(psutil.Process().memory_info().rss)
+    seconds = time.perf_counter() - before[0]
+    outcome.resources = {"seconds": seconds, "cpu_seconds": time.process_time() - before[1], "bytes": memory}
+    if outcome.how == "exited" and outcome.error is None:
+        ended = _ending(folder, control, limit)
+        outcome.how = ended if ended in ("stopped", "pruned") else "exited"
+    if outcome.how == "time limit":
+        outcome.error = f"ran longer than {limits.seconds / 60:.3g} min; give execute.minutes_per_run a larger value"
+    return outcome
+
+
+def _result(run: Run, task: ProgramTask, outcome: _Outcome, folder: Path) -> tuple[Run, dict[str, Any]]:
+    """Return the run with its metrics, and its status, evaluations, error and per-example errors."""
+    reported = task.reported
+    try:
+        if outcome.error is not None:
+            raise InputError(outcome.error)
+        if reported is None:  # a sweep without a check
+            reported = find_metrics([outcome.records], task.program.metrics)
+            (run,) = with_metrics([run], reported)
+        return run, _measured(run, task, outcome, reported, folder)
+    except InputError as error:
+        return run, {"status": "failed", "evaluations": (), "error": str(error)}
+
+
+def _measured(
+    run: Run, task: ProgramTask, outcome: _Outcome, reported: ReportedMetrics, folder: Path
+) -> dict[str, Any]:
+    """Return status, evaluations and per-example errors of a run that has ended without an error.
+
+    Raises:
+        InputError: it lacks a metric, or its per-example errors are wrong.
+    """
+    metrics = task.program.metrics
+    evaluations = to_evaluations(outcome.records, reported, metrics.step)
+    if not evaluations:
+        find_metrics([outcome.records], metrics)
+        raise InputError(f"{reported.validation}: is not reported by this run, though others report it")
+    last = evaluations[-1]
+    if outcome.how == "pruned":
+        return {"status": "pruned", "evaluations": tuple(evaluations), "diverged_step": last.step}
+    lost = next((e for e in evaluations if not _is_finite(e, reported)), None)
+    if lost is not None:
+        name = reported.validation if not math.isfinite(lost.validation_error) else reported.train_loss
+        kept = tuple(e for e in evaluations if e.step < lost.step)
+        return {
+            "status": "diverged", "evaluations": kept, "diverged_step": lost.step,
+            "error": f"{name} is not a finite number at step {lost.step}",
+        }  # fmt: skip
+    examples = _examples(run, task, outcome, last, folder)
+    return {"status": "completed", "evaluations": tuple(evaluations), "outcomes": examples}
+
+
+def _examples(run: Run, task: ProgramTask, outcome: _Outcome, last: Evaluation, folder: Path) -> ExampleErrors | None:
+    """Return the per-example test errors of a run that is compared, if it reports them."""
+    if not run.stores_examples or math.isnan(last.test_error):
+        return None
+    if outcome.examples is not None:
+        return pack_examples(outcome.examples, last.test_error, "test_errors")
+    if task.program.kind == "function":
+        return None
+    setting = task.program.metrics.examples
+    if setting not in (None, "auto"):
+        setting = fill_placeholders(setting, placeholder_values(run, str(folder)))
+    return read_examples(folder, setting, last.test_error)
+
+
+def _is_finite(evaluation: Evaluation, reported: ReportedMetrics) -> bool:
+    """Return whether the metrics that a run reports are finite; those that it does not report do not count."""
+    train_loss = evaluation.train_loss if reported.train_loss is not None else 0.0
+    return math.isfinite(evaluation.validation_error) and not math.isinf(train_loss)
+
+
+def resolve_result(run: Run, result: RunResult) -> RunResult:
+    """Return the result of a run whose metrics were not known when it was trained.
+
+    Args:
+        run: with the metrics of its task.
+        result: of the same program and settings, with its records.
+    """
+    task = run.task
+    assert isinstance(task, ProgramTask)
+    run, fields = _result(run, task, _Outcome(result.records, "exited", result.error, result.resources), Path())
+    return replace(result, run=run, **{"error": None, **fields})

@@ -40,28 +40,36 @@ def run_lines(record: Mapping[Any, Any]) -> list[Line]:
     heads = ["split", f"{error.label}{unit}", "loss", f"always {error.baseline}{unit}"]
 
     def value_text(value: float) -> str:
+        if math.isnan(value):
+            return "–"
         if error.unit == "%":
             return f"{100 * value:.2f}"
         return f"{value:#.4g}".rstrip(".") if 1e-3 <= abs(value) < 1e4 else format_significant(value, 5)
 
+    def loss_text(value: float) -> str:
+        return "–" if math.isnan(value) else f"{value:.4f}"
+
     rows = []
     for split, name in (("train", "training"), ("validation", "validation"), ("test", "test")):
+        if pd.isna(record[f"final_{split}_error"]) and pd.isna(record[f"final_{split}_loss"]):
+            continue  # a program does not report it
         baseline = record.get(f"baseline_{split}_error", math.nan)
         rows.append([
-            name, value_text(record[f"final_{split}_error"]), f"{record[f'final_{split}_loss']:.4f}",
+            name, value_text(record[f"final_{split}_error"]), loss_text(record[f"final_{split}_loss"]),
             value_text(baseline) if pd.notna(baseline) else "",
         ])  # fmt: skip
     if not any(row[-1] for row in rows):
         heads, rows = heads[:-1], [row[:-1] for row in rows]
     sizes = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
-    lines = [_heading(f"{settings}: {record['steps']:,} steps in {format_duration(record['seconds'])}")]
+    lines = [_heading(f"{settings}: {record['steps']:,.0f} steps in {format_duration(record['seconds'])}")]
     for row in [heads, *rows]:
         first, *others = (f"{text:{'<' if i == 0 else '>'}{sizes[i]}}" for i, text in enumerate(row))
         lines.append(
             _line(with_minus_sign(f"  {'   '.join([first, *others])}".rstrip()), "dim" if row is heads else "")
         )
-    gap = f"{with_minus_sign(value_text(record['final_gap']))} {error.gap_unit}".rstrip()
-    lines.append(_line(f"Generalization gap   {gap}"))
+    if pd.notna(record["final_gap"]):
+        gap = f"{with_minus_sign(value_text(record['final_gap']))} {error.gap_unit}".rstrip()
+        lines.append(_line(f"Generalization gap   {gap}"))
     if pd.notna(record["final_test_bits_per_byte"]):
         lines.append(_line(f"Test bits per byte   {record['final_test_bits_per_byte']:.3f}"))
     if record["best_step"] < record["steps"]:

@@ -283,12 +283,13 @@ def _measured(
     """
     metrics = task.program.metrics
     evaluations = to_evaluations(outcome.records, reported, metrics.step)
+    if outcome.how == "pruned":
+        step = evaluations[-1].step if evaluations else 0
+        return {"status": "pruned", "evaluations": tuple(evaluations), "diverged_step": step}
     if not evaluations:
         find_metrics([outcome.records], metrics)
         raise InputError(f"{reported.validation}: is not reported by this run, though others report it")
     last = evaluations[-1]
-    if outcome.how == "pruned":
-        return {"status": "pruned", "evaluations": tuple(evaluations), "diverged_step": last.step}
     lost = next((e for e in evaluations if not _is_finite(e, reported)), None)
     if lost is not None:
         name = reported.validation if not math.isfinite(lost.validation_error) else reported.train_loss

@@ -69,7 +69,7 @@ class ProgramCheck:
     reported: ReportedMetrics
     runs: tuple[CheckRun, ...] = ()
     seconds: float = 0.0
-    """Longest time of a whole run."""
+    """Median time of a whole run."""
     cores: float = 1.0
     """Cores that a run used on average."""
     bytes: float = 0.0
@@ -223,7 +223,7 @@ def check_program(
     alone = results[0].resources or {"cpu_seconds": 1.0, "seconds": 1.0}
     cpu = alone["cpu_seconds"] / max(alone["seconds"], 1e-3)
     check = ProgramCheck(
-        fingerprint_of(task), reported, tuple(rows), shortened * max((row.seconds for row in rows), default=0.0),
+        fingerprint_of(task), reported, tuple(rows), shortened * statistics.median(row.seconds for row in rows),
         max(cpu, 0.1), max((result.resources["bytes"] for result in good), default=0.0), shortened,
     )  # fmt: skip
     output = max((result.resources.get("output_bytes", 0.0) for result in good), default=0.0)

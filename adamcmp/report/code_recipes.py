@@ -22,6 +22,7 @@ from adamcmp.metrics.spec import LOSS_TEXTS
 from adamcmp.optim.schedules import restart_periods
 from adamcmp.report.formatting import format_mean_ci
 from adamcmp.report.optimizer_code import keras_optimizer, optax_optimizer, torch_optimizer
+from adamcmp.report.program_code import program_code
 from adamcmp.text_safety import to_one_line
 
 FRAMEWORKS = {"torch": "PyTorch", "optax": "optax", "keras": "Keras"}
@@ -35,7 +36,10 @@ def training_code(record: pd.Series[Any], framework: str, title: str) -> str:
         framework: one of ``FRAMEWORKS``.
         title: the first line, which states why the run was selected.
     """
-    training = _training(record, title)
+    settings = _checked(record)
+    if "program" in settings or "imported" in settings:
+        return program_code(settings, record.to_dict(), framework, title)
+    training = _training(settings, record, title)
     special = {"torch": torch_optimizer, "optax": optax_optimizer, "keras": keras_optimizer}[framework](training)
     text = _template(framework).render(r=training, **{framework: special}).strip("\n")
     return re.sub(r"\n+(?=(def|class|chains|rule = optax.chain\(\n|# )\b)", _spaced, text) + "\n"
@@ -59,9 +63,8 @@ def _spaced(match: re.Match[str]) -> str:
     return "\n\n\n" if len(match[0]) > 1 and match[1] != "# " else match[0]
 
 
-def _training(record: pd.Series[Any], title: str) -> dict[str, Any]:
+def _training(settings: Mapping[str, Any], record: pd.Series[Any], title: str) -> dict[str, Any]:
     """Return the values of a run that all frameworks need."""
-    settings = _checked(record)
     optimizer, schedule = settings["optimizer"], settings["schedule"]
     steps, batch_size = int(settings["steps"]), int(settings["batch_size"])
     accumulate = int(settings.get("accumulate", 1))

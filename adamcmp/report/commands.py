@@ -110,6 +110,8 @@ def _flatten_settings(settings: str, epochs: float) -> dict[str, Any]:
     key.
     """
     loaded = json.loads(settings)
+    if "program" in loaded or "imported" in loaded:
+        return _flatten_program(loaded)
     flat: dict[str, Any] = {f"train.{key}": loaded[key] for key in TRAIN if key in loaded}
     for part, key in GROUPS.items():
         values: Mapping[str, Any] = loaded[part]
@@ -123,11 +125,26 @@ def _flatten_settings(settings: str, epochs: float) -> dict[str, Any]:
     return flat
 
 
+def _flatten_program(loaded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run of a script or function by override key."""
+    optimizer = loaded["optimizer"]
+    flat = {"optimizer": optimizer["name"]}
+    values = {**optimizer, **optimizer.get("arguments", {})}
+    skipped = (*UNSETTABLE, "arguments", "choice", "label")
+    flat |= {f"optimizer.{name}": value for name, value in values.items() if name not in skipped}
+    flat |= {f"params.{name}": value for name, value in loaded.get("params", {}).items()}
+    if loaded["steps"] != 1:
+        flat["train.steps"] = loaded["steps"]
+    if loaded.get("program", {}).get("kind") == "function":
+        flat["schedule"] = loaded["schedule"]["name"]
+    return flat
+
+
 def _swept_keys(records: pd.DataFrame) -> set[str]:
     """Return the keys in which runs of one command differ, among those of one configuration of each part."""
     several = records.drop_duplicates(["variant", "task", "lr", "weight_decay"])
     flats = [_flatten_settings(*row) for row in several[["settings", "epochs"]].itertuples(index=False)]
-    differ = {key for key in GROUPS.values() if len({flat[key] for flat in flats}) > 1}
+    differ = {key for key in GROUPS.values() if len({flat.get(key) for flat in flats}) > 1}
     for key in {key for flat in flats for key in flat} - set(GROUPS.values()):
         part = key.partition(".")[0]
         values: dict[object, set[str]] = {}
@@ -142,7 +159,7 @@ def _changed_settings(flat: Mapping[str, Any]) -> list[str]:
     """Return the keys whose values are others than those of the configuration that adamcmp ships."""
     changed = []
     for group in GROUPS.values():
-        shipped = _shipped_settings(group).get(str(flat[group]), {})
+        shipped = _shipped_settings(group).get(str(flat.get(group)), {})
         prefix = f"{group}."
         changed += [
             key for key in flat if key.startswith(prefix) and _differs(shipped, key.removeprefix(prefix), flat[key])
@@ -163,6 +180,12 @@ def _pinned_overrides(trained: TrainCommand, swept: set[str], flat: Mapping[str,
     always = ["schedule", *_changed_settings(flat)]
     if "optimizer.decay" in flat:  # one of our rules: others may have no such settings
         always += ["optimizer", "optimizer.lr", "optimizer.weight_decay"]
+    elif "data" not in flat:  # of a program
+        always += [
+            "optimizer",
+            "optimizer.lr",
+            *(["optimizer.weight_decay"] if "optimizer.weight_decay" in swept else []),
+        ]
     given_keys = [word.lstrip("+").partition("=")[0] for word in trained.overrides]
     wanted = (key for key in flat if (key in swept or key in always) and f"{key}._target_" not in given_keys)
     keys = sorted(wanted, key=lambda key: (key not in GROUPS.values(), key))

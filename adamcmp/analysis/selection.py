@@ -68,6 +68,7 @@ def split_by_task(records: pd.DataFrame) -> list[TaskRecords]:
     shared = ordered.groupby("task")["comparison"].last()  # null in old records
     group = shared.where(shared.notna(), shared.index.to_series())
     first = group.index.to_series().groupby(group).min()  # what the group is called: one of its tasks
+    records = with_validation_as_test(records)
     named = records.assign(program=records["task"], task=records["task"].map(group.map(first)))
     latest = named.groupby("task")["finished_at"].max()
     order = latest.reset_index().sort_values(["finished_at", "task"], ascending=[False, True])
@@ -79,6 +80,27 @@ def split_by_task(records: pd.DataFrame) -> list[TaskRecords]:
     labels = [task.label for task in tasks]
     alike = {label: [task for task in tasks if task.label == label] for label in labels}
     return [task._replace(label=_distinguishing_parts(task, alike[task.label])) for task in tasks]
+
+
+def with_validation_as_test(records: pd.DataFrame) -> pd.DataFrame:
+    """Return records whose runs without any test metric have their validation metric in its place.
+
+    The column ``compared_on`` is ``validation`` for them. Reports warn that selection and comparison share data.
+    """
+    if "final_test_error" not in records:
+        return records
+    done = records[records["status"] == "completed"]
+    known = done["final_test_error"].notna().groupby(done["task"]).any()
+    lacking = records["task"].map(~known.astype(bool)).fillna(value=False).astype(bool)
+    lacking &= records["task"].isin(done.loc[done["final_validation_error"].notna(), "task"])
+    if not lacking.any():
+        return records
+    values = {
+        f"{when}_test_{what}": records[f"{when}_test_{what}"].where(~lacking, records[f"{when}_validation_{what}"])
+        for when in ("final", "best")
+        for what in ("error", "loss")
+    }
+    return records.assign(**values, compared_on=pd.Series("test", records.index).mask(lacking, "validation"))
 
 
 def has_tuning(records: pd.DataFrame) -> bool:
@@ -157,7 +179,7 @@ def _setting_text(key: str, value: object) -> str:
     return str(value).replace("_", " ") if key == "schedule" else f"{key.removeprefix('optimizer.')}={value}"
 
 
-RECIPE_KEYS = ("batch_size", "loss", "clip_norm", "accumulate", "ema", "augment")
+RECIPE_KEYS = ("batch_size", "loss", "clip_norm", "accumulate", "ema", "augment", "params")
 """Settings besides optimizer and schedule in which optimizers of one task may differ."""
 
 
@@ -191,8 +213,13 @@ def _group_key(group: Mapping[str, Any]) -> str:
 
 
 def tuning_runs(records: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs that may choose a trial: all but those that judge the choice."""
-    return records[~records["stage"].isin(["confirm", "settle"])] if "stage" in records else records
+    """Return the runs that may select a trial: no held-out runs, and of a trial with pruned seeds no others."""
+    tuned = records[~records["stage"].isin(["confirm", "settle"])] if "stage" in records else records
+    pruned = tuned["status"] == "pruned" if "status" in tuned else pd.Series(data=False, index=tuned.index)
+    if not pruned.any():
+        return tuned
+    lost = pd.MultiIndex.from_frame(tuned.loc[pruned, TRIAL_KEY])
+    return tuned[pruned | ~pd.MultiIndex.from_frame(tuned[TRIAL_KEY]).isin(lost)]
 
 
 def held_out_runs(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:

@@ -54,6 +54,7 @@ def report_on(
     an archive of everything.
     """
     with show_status("reading"):
+        from adamcmp.report.check_table import first_check
         from adamcmp.report.report_input import ReportInput
         from adamcmp.storage.records import read_all, read_outcomes
         from adamcmp.studies import comparison_settings, figure_width, find_study, stored_figure
@@ -69,6 +70,7 @@ def report_on(
             name=" + ".join(folder.name for folder in study_dirs),
             width=figure_width(study_dirs) if width is None else width.value,
             has_plot_script=plot_script or bundle,
+            check=first_check(study_dirs),
         )
         if figure is not None:
             report = replace(report, study_findings=find_study(figure).findings(report))

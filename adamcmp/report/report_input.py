@@ -34,6 +34,7 @@ from adamcmp.analysis.split_blocks import SplitBlocks, compare_over_splits
 from adamcmp.analysis.verdicts import Verdict, to_frame
 from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report import tables
+from adamcmp.report.check_table import CheckFindings, is_of_program, noise_display
 from adamcmp.report.findings import StudyFindings, claims_display
 from adamcmp.report.formatting import join_unique
 from adamcmp.report.verdict_text import ComparisonSettings, format_verdicts
@@ -73,6 +74,8 @@ class ReportInput:
     """Name of the study; empty: that of its runs, which other studies may have trained first."""
     width: str = "double"
     """That figures are drawn at: one column of a journal (``single``) or two."""
+    check: CheckFindings | None = None
+    """Findings of the check of a script or function."""
     has_plot_script: bool = False
     """Write ``plot.py``, which redraws the figures without adamcmp."""
     _verdicts: dict[str, list[Verdict]] = field(default_factory=dict, repr=False, compare=False)
@@ -177,6 +180,8 @@ class TaskReport:
     """Its tables, in the order of a report."""
     findings: Sequence[str]
     """Findings in words."""
+    check: CheckFindings | None = None
+    """Findings of the check of a script or function."""
 
     @cached_property
     def criteria(self) -> TaskMetrics:
@@ -218,6 +223,9 @@ def build_task_report(task: TaskRecords, reported: ReportInput, about: Collectio
     if len(extra):
         report_tables.append(ReportTable("metrics", extra, tables.extra_metrics_display(extra)))
         report_tables.append(ReportTable("metrics_along", extra_metric_curves(curves, records, best)))
+    check = reported.check if is_of_program(records) else None
+    if check is not None:
+        report_tables.append(ReportTable("noise_floor", check.noise, noise_display(check.noise, criteria.error)))
     if reported.target_error is not None:
         soon = time_to_target_table(curves, records, best, reported.target_error).assign(target=reported.target_error)
         report_tables.append(ReportTable("time_to_error", soon, tables.time_display(soon)))
@@ -236,7 +244,7 @@ def build_task_report(task: TaskRecords, reported: ReportInput, about: Collectio
         *(finding.text for finding in study_findings.findings),
         *([flips] if flips else []),
     ]
-    return TaskReport(reported.title, task, study_findings, board, table, pronounced, report_tables, said)
+    return TaskReport(reported.title, task, study_findings, board, table, pronounced, report_tables, said, check)
 
 
 def claims_report_table(claims: Sequence[claimed.Claim]) -> ReportTable:

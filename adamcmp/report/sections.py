@@ -152,6 +152,10 @@ def report_sections(
         answer = [Text(format_answer(report.verdicts, error))] if report.verdicts else []
         sections.append(Section("Verdict", [*answer, Bullets(report.findings), *of_pairs]))
     sections.append(Section("Leaderboard", [Table(leaderboard_display(board)), leaderboard_legend(report)]))
+    if report.check is not None:
+        noise: list[Block] = [Table(tables["noise_floor"])] if "noise_floor" in tables else []
+        notes = [Bullets(report.check.notes)] if report.check.notes else []
+        sections.append(Section("Noise floor", [Text(report.check.text), *noise, *notes]))
     if "time_to_error" in tables:
         reached = f"to the first evaluation with that {error.label} or a better one"
         medians = Text(f"Medians over the runs of each optimizer's best trial, {reached}.")

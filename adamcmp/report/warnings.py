@@ -46,12 +46,26 @@ def collect_warnings(
         verdicts: on its pairs.
     """
     return [
+        *_no_test_metric(records),
         *_lost_runs(board, table),
         *_missing_evaluation(board, verdicts),
         *_boundaries(board),
         *_unstable(board),
         *_unequal(board, records),
-        *_examples(verdicts),
+        *_examples(verdicts, records),
+    ]
+
+
+def _no_test_metric(records: pd.DataFrame) -> list[ReportWarning]:
+    """Return a warning if optimizers are compared on the data that select their trials."""
+    if "compared_on" not in records or not (records["compared_on"] == "validation").any():
+        return []
+    problem = "no test metric is reported, so that verdicts and test columns are on the validation metric"
+    if "{split_seed}" in str(records["settings"].iloc[-1]):
+        return [ReportWarning("", f"{problem}; every seed has a data split of its own", "")]
+    problem += ". Selection and comparison share these data: errors are too low"
+    return [
+        ReportWarning("", problem, "Report a test metric, or give each seed a data split of its own ({split_seed})")
     ]
 
 
@@ -142,9 +156,14 @@ def _unequal(board: pd.DataFrame, records: pd.DataFrame) -> list[ReportWarning]:
     return warnings
 
 
-def _examples(verdicts: Sequence[Verdict]) -> list[ReportWarning]:
+def _examples(verdicts: Sequence[Verdict], records: pd.DataFrame) -> list[ReportWarning]:
     example_counts = {verdict.examples for verdict in verdicts if verdict.kind != "none"}
+    settings = str(records["settings"].iloc[-1]) if len(records) else ""
     fix = "Train these runs again to store per-example errors"
+    if '"imported":' in settings:
+        fix = "Only results with an error per test example show this noise"
+    elif '"program":' in settings:
+        fix = "Write one error per test example to {folder}/test_errors.npy, or call trial.report_examples"
     if "ignored" in example_counts:
         return [ReportWarning("", "test examples are not counted: these runs store no per-example errors", fix)]
     if "bounded" in example_counts:

@@ -1,0 +1,78 @@
+"""The noise floor of a script or function: findings of the check before its sweep, as a table and notes."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from adamcmp.metrics.spec import MetricSpec, format_significant
+from adamcmp.text_safety import to_one_line
+from adamcmp.untrusted import load_json
+
+CHECK_FILE = "check.json"
+SOURCES = {
+    "same seed": ("within a seed", "difference of two runs with the same seed"),
+    "other seed": ("between seeds", "standard deviation over seeds"),
+    "other learning rate": ("between learning rates", "difference of two learning rates"),
+}
+"""Source and meaning of a spread, by the purpose of the runs of a check."""
+
+
+class CheckFindings(NamedTuple):
+    """Findings of one check."""
+
+    noise: pd.DataFrame
+    """Columns ``source``, ``meaning``, ``spread`` (in stored units) and ``runs``."""
+    notes: tuple[str, ...]
+    text: str
+    """Metrics, and time, memory and cores of a run."""
+
+
+def load_check(study_dir: Path) -> CheckFindings | None:
+    """Return the findings that a study has stored; None if there are none, or they cannot be read."""
+    try:
+        loaded: Mapping[str, Any] = load_json((study_dir / CHECK_FILE).read_bytes())
+        runs, reported = loaded["runs"], loaded["reported"]
+        values = {purpose: [run["value"] for run in runs if run["purpose"] == purpose] for purpose in SOURCES}
+        first = runs[0]["value"]
+        rows = []
+        for purpose, (source, meaning) in SOURCES.items():
+            known = [float(value) for value in values[purpose] if value is not None]
+            if first is not None and known:
+                spread = statistics.stdev([first, *known]) if purpose == "other seed" else abs(first - known[0])
+                rows.append((source, meaning, spread, 1 + len(known)))
+        shorter = f", estimated from runs of 1/{loaded['shortened']} of the steps" if loaded["shortened"] > 1 else ""
+        test = f", comparison by {reported['test']}" if reported["test"] else ""
+        text = (
+            f"Selection by {reported['validation']}{test}. A run takes about {loaded['seconds']:.3g} s, "
+            f"{loaded['bytes'] / 1e6:,.0f} MB and {loaded['cores']:.1f} cores{shorter}."
+        )
+        notes = tuple(to_one_line(str(note)) for note in loaded["notes"])
+        return CheckFindings(
+            pd.DataFrame(rows, columns=["source", "meaning", "spread", "runs"]), notes, to_one_line(text)
+        )
+    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError):
+        return None
+
+
+def noise_display(noise: pd.DataFrame, error: MetricSpec) -> pd.DataFrame:
+    """Return the noise floor for readers."""
+    unit = f" ({error.gap_unit})" if error.gap_unit else ""
+    spreads = [format_significant(error.factor * value) for value in noise["spread"]]
+    columns = {"source": noise["source"], "meaning": noise["meaning"], f"spread{unit}": spreads, "runs": noise["runs"]}
+    return pd.DataFrame(columns).astype(str)
+
+
+def is_of_program(records: pd.DataFrame) -> bool:
+    """Return whether runs are of a script or function."""
+    settings = records["settings"].dropna() if "settings" in records else ()
+    return bool(len(settings)) and '"program":' in str(settings.iloc[-1])
+
+
+def first_check(study_dirs: Sequence[Path]) -> CheckFindings | None:
+    """Return the findings of the only study of a report; several studies have several programs."""
+    return load_check(study_dirs[0]) if len(study_dirs) == 1 else None

@@ -83,24 +83,32 @@ def split_by_task(records: pd.DataFrame) -> list[TaskRecords]:
 
 
 def with_validation_as_test(records: pd.DataFrame) -> pd.DataFrame:
-    """Return records whose runs without any test metric have their validation metric in its place.
+    """Return records in which a split without any metric has that of the other one: test or validation.
 
-    The column ``compared_on`` is ``validation`` for them. Reports warn that selection and comparison share data.
+    The column ``compared_on`` is ``validation`` where there is no test metric, and ``test`` where there is no
+    validation metric. Reports warn that selection and comparison share data.
     """
-    if "final_test_error" not in records:
+    if "final_test_error" not in records or "final_validation_error" not in records:
         return records
     done = records[records["status"] == "completed"]
-    known = done["final_test_error"].notna().groupby(done["task"]).any()
-    lacking = records["task"].map(~known.astype(bool)).fillna(value=False).astype(bool)
-    lacking &= records["task"].isin(done.loc[done["final_validation_error"].notna(), "task"])
-    if not lacking.any():
-        return records
-    values = {
-        f"{when}_test_{what}": records[f"{when}_test_{what}"].where(~lacking, records[f"{when}_validation_{what}"])
-        for when in ("final", "best")
-        for what in ("error", "loss")
+    known = {
+        split: done[f"final_{split}_error"].notna().groupby(done["task"]).any() for split in ("validation", "test")
     }
-    return records.assign(**values, compared_on=pd.Series("test", records.index).mask(lacking, "validation"))
+    for lacking, other in (("test", "validation"), ("validation", "test")):
+        tasks = known[lacking].index[~known[lacking] & known[other]]
+        rows = records["task"].isin(tasks)
+        if not rows.any():
+            continue
+        values = {
+            f"{when}_{lacking}_{what}": records[f"{when}_{lacking}_{what}"].mask(
+                rows, records[f"{when}_{other}_{what}"]
+            )
+            for when in ("final", "best")
+            for what in ("error", "loss")
+        }
+        before = records["compared_on"] if "compared_on" in records else pd.Series("", records.index)
+        records = records.assign(**values, compared_on=before.mask(rows, other))
+    return records
 
 
 def has_tuning(records: pd.DataFrame) -> bool:

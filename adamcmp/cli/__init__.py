@@ -9,6 +9,7 @@ from adamcmp.cli import (
     conformance,
     convert,
     export,
+    import_results,
     list_configs,
     merge,
     recommend,
@@ -62,6 +63,10 @@ PANELS: dict[str, dict[str, Entry]] = {
     },
     MAINTAIN: {
         "export": Entry(export.export, "adamcmp export results/digits --to csv"),
+        "import": Entry(
+            import_results.import_results,
+            "adamcmp import results.csv --optimizer opt --lr learning_rate --seed seed --validation val_acc",
+        ),
         "merge": Entry(merge.merge, "adamcmp merge laptop/results server/results --out results"),
         "remove": Entry(remove.remove, "adamcmp remove results --status failed"),
         "verify": Entry(verify.verify, "adamcmp verify results/mnist1d"),

@@ -20,6 +20,7 @@ import numpy as np
 from adamcmp.config.program import MetricSettings
 from adamcmp.engine.run_result import Evaluation, ExampleErrors
 from adamcmp.errors import InputError, one_line
+from adamcmp.metrics.names import ORDER, PREFIXES, is_higher_better, metric_of, split_of, unit_and_factor
 from adamcmp.plan.programs import ReportedMetrics
 
 Record = dict[str, float]
@@ -33,24 +34,6 @@ SPOKEN = re.compile(rf"\b((?:{SPLIT_WORDS})[ _/.-](?:{METRIC_WORDS}))\s+({NUMBER
 """``val acc 0.91``."""
 COUNTER = re.compile(r"\b(epoch|step|iteration|iter)[ :=#]*(\d+)", re.IGNORECASE)
 """``Epoch 3``."""
-PREFIXES = {
-    "validation": ("validation", "valid", "val", "dev", "eval"),
-    "test": ("test",),
-    "train": ("train", "training", "tr"),
-}
-LOWER = (
-    "error_rate", "error", "err", "rmse", "mae", "mse", "perplexity", "ppl", "wer", "cer", "nll", "bpc", "bits",
-    "deviance", "loss",
-)  # fmt: skip
-HIGHER = (
-    "accuracy", "acc", "top1", "top_1", "acc1", "balanced_accuracy", "f1", "macro_f1", "auc", "auroc", "roc_auc",
-    "average_precision", "map", "miou", "iou", "dice", "precision", "recall", "bleu", "rouge", "r2", "score", "reward",
-    "return", "top5", "acc5",
-)  # fmt: skip
-SHARES = frozenset({"error_rate", "error", "err", "wer", "cer", *HIGHER} - {"r2", "score", "reward", "return"})
-"""Metrics that are shares of 1, or percentages."""
-ORDER = ("error_rate", "error", "err", *HIGHER, *LOWER[3:])
-"""Metrics in the order in which one is taken for the primary one; a loss comes last."""
 STEP_NAMES = ("step", "global_step", "iteration", "iter", "steps", "epoch")
 MAX_RECORDS = 20_000
 """Records of a run that are kept while it prints."""
@@ -236,22 +219,6 @@ def read_reported_files(folder: Path, settings: MetricSettings, file: str | None
     return read_tensorboard(folder) if any(folder.rglob(TENSORBOARD_EVENTS)) else []
 
 
-def split_of(name: str) -> str | None:
-    """Return the split that a name speaks of: ``validation``, ``test`` or ``train``."""
-    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
-    for split, prefixes in PREFIXES.items():
-        if any(word in prefixes for word in words):
-            return split
-    return None
-
-
-def metric_of(name: str) -> str:
-    """Return the name of a metric without its split: ``val/acc`` is ``acc``."""
-    every = {prefix for prefixes in PREFIXES.values() for prefix in prefixes}
-    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word and word not in every]
-    return "_".join(words)
-
-
 def find_metrics(every: Sequence[Records], settings: MetricSettings) -> ReportedMetrics:
     """Return which of the values that runs have reported are their metrics.
 
@@ -282,7 +249,7 @@ def find_metrics(every: Sequence[Records], settings: MetricSettings) -> Reported
         for name in (validation, by_role["test"])
         if name is not None and math.isfinite(record.get(name, math.nan))
     ]
-    unit, factor = _unit(metric, settings, max(values, default=0.0))
+    unit, factor = unit_and_factor(metric, settings.unit, max(values, default=0.0))
     return ReportedMetrics(
         validation, by_role["test"], by_role["train"], train_loss, losses["validation"], losses["test"],
         higher, unit, factor,
@@ -322,27 +289,10 @@ def _name_of(names: Sequence[str], split: str, metric: str, given: str | None) -
 def _is_higher_better(metric: str, settings: MetricSettings, name: str) -> bool:
     if settings.better != "auto":
         return settings.better == "higher"
-    parts = set(metric.split("_"))
-    if metric in LOWER or parts & set(LOWER):
-        return False
-    if metric in HIGHER or parts & set(HIGHER):
-        return True
-    raise InputError(f"metrics.better: is a higher or a lower {name} better? Give metrics.better=higher or lower")
-
-
-def _unit(metric: str, settings: MetricSettings, largest: float) -> tuple[str, float]:
-    """Return the unit and the factor to stored values."""
-    match settings.unit:
-        case "share":
-            return "%", 1.0
-        case "percent":
-            return "%", 0.01
-        case "auto":
-            is_share = metric in SHARES or bool(set(metric.split("_")) & SHARES)
-            if not is_share or largest > 100:
-                return "", 1.0
-            return "%", 1.0 if largest <= 1 else 0.01
-    return settings.unit, 1.0
+    higher = is_higher_better(metric)
+    if higher is None:
+        raise InputError(f"metrics.better: is a higher or a lower {name} better? Give metrics.better=higher or lower")
+    return higher
 
 
 def _listed(names: Sequence[str]) -> str:

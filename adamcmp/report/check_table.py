@@ -69,8 +69,8 @@ def noise_display(noise: pd.DataFrame, error: MetricSpec) -> pd.DataFrame:
 
 def is_of_program(records: pd.DataFrame) -> bool:
     """Return whether runs are of a script or function."""
-    settings = records["settings"].dropna() if "settings" in records else ()
-    return bool(len(settings)) and '"program":' in str(settings.iloc[-1])
+    settings = records["settings"].dropna().astype(str).tolist() if "settings" in records else []
+    return bool(settings) and '"program":' in settings[-1]
 
 
 def first_check(study_dirs: Sequence[Path]) -> CheckFindings | None:

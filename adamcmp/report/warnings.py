@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from adamcmp.analysis import Verdict
+from adamcmp.analysis import TRIAL_KEY, Verdict, tuning_runs
 from adamcmp.analysis.selection_uncertainty import MIN_WIN_SHARE
 from adamcmp.figures.axis_labels import format_tick
 
@@ -45,7 +45,7 @@ def collect_warnings(
         records: runs of the task, all stages.
         verdicts: on its pairs.
     """
-    return [
+    warnings = [
         *_no_test_metric(records),
         *_lost_runs(board, table),
         *_missing_evaluation(board, verdicts),
@@ -54,19 +54,25 @@ def collect_warnings(
         *_unequal(board, records),
         *_examples(verdicts, records),
     ]
+    is_imported = "engine" in records and bool((records["engine"] == "imported").all())
+    return [warning._replace(fix="") for warning in warnings] if is_imported else warnings
 
 
 def _no_test_metric(records: pd.DataFrame) -> list[ReportWarning]:
     """Return a warning if optimizers are compared on the data that select their trials."""
-    if "compared_on" not in records or not (records["compared_on"] == "validation").any():
+    shared = set(records["compared_on"]) if "compared_on" in records else set()
+    if "test" in shared:
+        tuned = tuning_runs(records).drop_duplicates(TRIAL_KEY)["arm"].duplicated().any()
+        problem = "no validation metric: trials are selected by the test metric, so that results are optimistic"
+        return [ReportWarning("", problem, "Report a validation metric")] if tuned else []
+    if "validation" not in shared:
         return []
     problem = "no test metric is reported, so that verdicts and test columns are on the validation metric"
     if "{split_seed}" in str(records["settings"].iloc[-1]):
         return [ReportWarning("", f"{problem}; every seed has a data split of its own", "")]
-    problem += ". Selection and comparison share these data: errors are too low"
-    return [
-        ReportWarning("", problem, "Report a test metric, or give each seed a data split of its own ({split_seed})")
-    ]
+    problem += ". Selection and comparison share these data, so that results are optimistic"
+    fix = "Report a test metric, or give each seed a data split of its own ({split_seed})"
+    return [ReportWarning("", problem, fix)]
 
 
 def _lost_runs(board: pd.DataFrame, table: pd.DataFrame) -> list[ReportWarning]:

@@ -1,0 +1,331 @@
+"""Turn a table of runs of another program into records, with a line for everything that is missing."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adamcmp.errors import InputError
+from adamcmp.importing.roles import Roles
+from adamcmp.metrics.names import is_higher_better, metric_of, unit_and_factor
+from adamcmp.plan.run_ids import canonical_json, short_hash
+from adamcmp.text_safety import to_one_line
+
+MIN_SEEDS_TO_SPLIT = 4
+"""Seeds of every trial from which one half selects and the other one is held out."""
+STAGES = {"tune": "tune", "tuning": "tune", "confirm": "confirm", "held-out": "confirm", "held_out": "confirm"}
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """How results are understood."""
+
+    study: str
+    better: str = "auto"
+    """``lower``, ``higher`` or ``auto``, by the metric's name."""
+    unit: str = "auto"
+    tuning_seeds: int | None = None
+    """Seeds that select trials; the others are held out. None: half of them, where there are enough."""
+    command: str = "adamcmp import"
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """Records of imported runs."""
+
+    records: list[dict[str, Any]]
+    curves: list[dict[str, Any]]
+    notes: tuple[str, ...]
+    """What is missing or was concluded, and its consequence."""
+
+
+def to_records(frame: pd.DataFrame, roles: Roles, options: ImportOptions) -> ImportResult:
+    """Return the records of a table.
+
+    Args:
+        frame: one row per run, or per evaluation if ``roles.step`` is set.
+        roles: of its columns.
+        options: how they are understood.
+
+    Raises:
+        InputError: a column has other values than its role, or rows repeat a run.
+    """
+    notes: list[str] = []
+    table = _typed(frame, roles, notes)
+    metric, higher, unit, factor = _metric(table, roles, options)
+    table, curves_frame = _last_steps(table, roles)
+    _number_seeds(table, notes)
+    _check_unique(table, frame, roles)
+    table["stage"] = _stages(table, roles, options, notes)
+    _metric_notes(table, roles, notes)
+    now = datetime.now(UTC)
+    records, ids = [], {}
+    for row in table.to_dict("records"):
+        record = _record(row, metric, unit, factor, options, now, higher=higher)
+        records.append(record)
+        ids[row["run_index"]] = record["run_id"]
+    curves = _curves(curves_frame, ids, roles, factor)
+    notes.append("no errors per test example: verdicts do not count the noise of the test set")
+    return ImportResult(records, curves, tuple(notes))
+
+
+def _typed(frame: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
+    """Return the columns by role, with numbers as numbers."""
+    table = pd.DataFrame(index=frame.index)
+    table["optimizer"] = frame[roles.optimizer].map(lambda value: to_one_line(str(value)))
+    table["task"] = "" if roles.task is None else frame[roles.task].map(lambda value: to_one_line(str(value)))
+    for role in ("lr", "weight_decay", "validation", "test", "train", "step", "seconds"):
+        column = getattr(roles, role)
+        if column is None:
+            table[role] = math.nan
+            continue
+        table[role] = pd.to_numeric(frame[column], errors="coerce")
+        wrong = frame[column][table[role].isna() & frame[column].notna()]
+        wrong = wrong[~wrong.astype(str).str.lower().isin(["nan", "inf", "-inf"])]
+        if len(wrong):
+            raise InputError(f"--{role.replace('_', '-')} {column}: {str(wrong.iloc[0])!r} is not a number")
+    missing = frame[roles.optimizer].isna()
+    if missing.any():
+        notes.append(f"{int(missing.sum()):,} rows without an optimizer are left out")
+    if roles.lr is None:
+        table["lr"] = 1.0
+        notes.append("no learning rates: shown as 1; trials cannot be told from each other by them")
+    elif table["lr"].isna().any() or (table["lr"] <= 0).any():
+        bad = table["lr"].isna() | (table["lr"] <= 0)
+        notes.append(f"{int(bad.sum()):,} rows without a positive learning rate are left out")
+        missing |= bad
+    if roles.weight_decay is None:
+        table["weight_decay"] = 0.0
+    table["weight_decay"] = table["weight_decay"].fillna(0.0)
+    settings: list[Any] = [
+        {name: _plain(value) for name, value in zip(roles.settings, values, strict=True)}
+        for values in zip(*(frame[name] for name in roles.settings), strict=True)
+    ] if roles.settings else [{} for _ in range(len(frame))]  # fmt: skip
+    table["settings"] = settings
+    table["variant"] = [canonical_json(value) for value in table["settings"]]
+    if roles.seed is not None:
+        seeds = pd.to_numeric(frame[roles.seed], errors="coerce")
+        is_whole = seeds.notna() & (seeds == seeds.round()) & (seeds >= 0)
+        if is_whole.all():
+            table["seed"] = seeds.astype("int64")
+        else:  # names of folds or repetitions
+            table["seed"] = pd.factorize(frame[roles.seed].astype(str))[0]
+            notes.append(f"{roles.seed}: is numbered, since it holds other values than whole numbers")
+    if roles.stage is not None:
+        table["stage"] = frame[roles.stage].astype(str).str.lower()
+    return table[~missing].copy()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    return (
+        value
+        if isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
+        else str(value)
+    )
+
+
+def _metric(table: pd.DataFrame, roles: Roles, options: ImportOptions) -> tuple[str, bool, str, float]:
+    """Return name, direction, unit and factor of the metric."""
+    column = str(roles.validation or roles.test)
+    metric = metric_of(column) or "metric"
+    higher = options.better == "higher" if options.better != "auto" else is_higher_better(metric)
+    if higher is None:
+        raise InputError(f"--better: is a higher or a lower {column} better? Give --better higher or --better lower")
+    values = table[["validation", "test"]].abs().to_numpy(float)
+    finite = values[np.isfinite(values)]
+    unit, factor = unit_and_factor(metric, options.unit, float(finite.max()) if finite.size else 0.0)
+    return re.sub(r"[^\w.:-]", "_", metric), higher, unit, factor
+
+
+KEYS = ["task", "optimizer", "variant", "lr", "weight_decay"]
+
+
+def _last_steps(table: pd.DataFrame, roles: Roles) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the last evaluation of each run, and all evaluations, where rows are evaluations."""
+    keys = [*KEYS, *(["seed"] if "seed" in table else [])]
+    if roles.step is None or not table.duplicated(keys).any():
+        table = table.reset_index(drop=True).assign(run_index=lambda frame: frame.index)
+        return table, table.iloc[:0]
+    ordered = table.sort_values([*keys, "step"], kind="stable")
+    ordered["run_index"] = ordered.groupby(keys, dropna=False, sort=False).ngroup()
+    return ordered.groupby("run_index", sort=False).tail(1).reset_index(drop=True), ordered
+
+
+def _number_seeds(table: pd.DataFrame, notes: list[str]) -> None:
+    """Number the runs of each trial where there are no seeds; no two optimizers share a number, so none is paired."""
+    if "seed" in table:
+        return
+    number = table.groupby(KEYS, dropna=False).cumcount()
+    offset = table.groupby(["task", "optimizer", "variant"], dropna=False).ngroup() * 10_000
+    table["seed"] = number + offset
+    count = int(number.max()) + 1
+    text = "one run per trial" if count == 1 else f"runs of a trial are numbered (up to {count})"
+    notes.append(f"no seeds: {text}, and optimizers are compared without pairs")
+
+
+def _check_unique(table: pd.DataFrame, frame: pd.DataFrame, roles: Roles) -> None:
+    """Refuse rows that are the same run.
+
+    Raises:
+        InputError: rows share everything that identifies a run.
+    """
+    repeated = table.duplicated([*KEYS, "seed"], keep=False)
+    if not repeated.any():
+        return
+    taken = {*roles.columns.values(), *roles.settings, "file"}
+    index = table.index[repeated]
+    same = frame.loc[[i for i in index if i in frame.index]] if len(frame) == len(table) else frame
+    varying = [str(name) for name in frame.columns if name not in taken and 1 < same[name].astype(str).nunique() <= 50]
+    columns = [name for name in varying if not pd.api.types.is_float_dtype(frame[name]) or frame[name].nunique() < 20]
+    hint = f"such as --setting {columns[0]}" if columns else "or remove the repeated rows"
+    first = table[repeated].iloc[0]
+    raise InputError(
+        f"{int(repeated.sum()):,} rows repeat a run, such as {first['optimizer']}, lr {first['lr']:g}, seed "
+        f"{first['seed']}: name the columns in which they differ, {hint}; --task for several tasks, --step for "
+        "evaluations"
+    )
+
+
+def _stages(table: pd.DataFrame, roles: Roles, options: ImportOptions, notes: list[str]) -> pd.Series[Any]:
+    """Return whether each run selects trials (``tune``) or is held out (``confirm``)."""
+    if roles.stage is not None:
+        stages = table["stage"].map(STAGES)
+        if stages.isna().any():
+            wrong = table.loc[stages.isna(), "stage"].iloc[0]
+            raise InputError(f"--stage {roles.stage}: {wrong!r} is neither tune nor held-out")
+        return stages
+    tuned = pd.Series("tune", table.index)
+    trials = table.drop_duplicates(KEYS).groupby(["task", "optimizer", "variant"]).size()
+    if trials.max() == 1:
+        if options.tuning_seeds:
+            raise InputError("--tuning-seeds: every optimizer has one trial, so that no seeds select one")
+        return tuned
+    seeds = sorted(table["seed"].unique())
+    count = options.tuning_seeds
+    if count is None:
+        fewest = int(table.groupby(KEYS, dropna=False)["seed"].nunique().min())
+        if roles.seed is None or fewest < MIN_SEEDS_TO_SPLIT:
+            notes.append(
+                "tuned on the seeds it is judged on: trials are selected by these runs, so that no pair is tested; "
+                f"give {MIN_SEEDS_TO_SPLIT} seeds or more, or --stage with held-out runs"
+            )
+            return tuned
+        count = len(seeds) // 2
+    if not 0 < count < len(seeds):
+        raise InputError(f"--tuning-seeds {count}: there are {len(seeds)} seeds; leave some that are held out")
+    first, last = seeds[:count], seeds[count:]
+    notes.append(
+        f"{len(first)} seeds ({first[0]} to {first[-1]}) select trials, {len(last)} ({last[0]} to {last[-1]}) are held "
+        "out; --tuning-seeds N sets how many"
+    )
+    return tuned.mask(table["seed"].isin(last), "confirm")
+
+
+def _metric_notes(table: pd.DataFrame, roles: Roles, notes: list[str]) -> None:
+    several = table.drop_duplicates(KEYS).groupby(["task", "optimizer", "variant"]).size().max() > 1
+    if roles.validation is None:
+        cost = (
+            "trials are selected by the test metric, so that results are optimistic"
+            if several
+            else "nothing is selected"
+        )
+        notes.append(f"no validation metric: {cost}")
+    if roles.test is None:
+        notes.append("no test metric: verdicts are on the validation metric")
+    if table.groupby(["task", "optimizer", "variant"])["seed"].nunique().min() == 1:
+        notes.append("one seed: no interval can be computed and no pair is tested")
+
+
+def _record(
+    row: Mapping[Any, Any],
+    metric: str,
+    unit: str,
+    factor: float,
+    options: ImportOptions,
+    now: datetime,
+    *,
+    higher: bool,
+) -> dict[str, Any]:
+    """Return the record of one run."""
+    values = {split: factor * float(row[split]) for split in ("train", "validation", "test")}
+    known = [values[split] for split in ("validation", "test") if not math.isnan(values[split])]
+    completed = bool(known) and all(map(math.isfinite, known))
+    task = row["task"] or options.study
+    numbers = {name: float(row[name]) for name in ("lr", "weight_decay")}
+    optimizer = {"name": row["optimizer"], **numbers, "arguments": row["settings"]}
+    settings = {
+        "imported": options.study, "task": task, "optimizer": optimizer, "schedule": {"name": "unknown"},
+        "model": {"name": "unknown", "arguments": {}}, "data_settings": {}, "seed": int(row["seed"]),
+    }  # fmt: skip
+    task_key = short_hash(canonical_json({"imported": options.study, "task": task, "metric": metric}))
+    sign = -1.0 if higher else 1.0
+    errors = {
+        f"{split}_error": None if not completed or math.isnan(value) else value for split, value in values.items()
+    }
+    gap = sign * (values["test"] - values["train"])
+    metrics = {**errors, "gap": None if not completed or math.isnan(gap) else gap}
+    return {
+        "run_id": short_hash(canonical_json(settings)),
+        "study": options.study,
+        "task": task_key,
+        "task_label": f"{task} · imported" if row["task"] else "imported",
+        "arm": row["optimizer"],
+        "variant": short_hash(canonical_json([row["optimizer"], row["settings"]])),
+        "stage": row["stage"],
+        "status": "completed" if completed else "diverged",
+        "error": None if completed else "its metric is missing or not finite",
+        "seed": int(row["seed"]),
+        "data": task,
+        "data_fingerprint": task_key,
+        "model": "unknown",
+        "optimizer": row["optimizer"],
+        "rule": re.sub(r"[^\w.:-]", "_", row["optimizer"])[:200],
+        "schedule": "unknown",
+        **numbers,
+        "steps": None if math.isnan(row["step"]) else int(row["step"]),
+        "settings": canonical_json(settings),
+        **{f"{when}_{name}": value for when in ("final", "best") for name, value in metrics.items()},
+        "loss": "reported",
+        "error_metric": metric,
+        "error_unit": "1" if unit == "%" else unit,
+        "error_better": "higher" if higher else "lower",
+        "comparison": task_key,
+        "engine": "imported",
+        "engine_settings": "{}",
+        "device": "unknown",
+        "seconds": None if math.isnan(row["seconds"]) else float(row["seconds"]),
+        "finished_at": now,
+        "adamcmp_version": version("adamcmp"),
+        "command": options.command,
+    }
+
+
+def _curves(evaluations: pd.DataFrame, ids: dict[int, str], roles: Roles, factor: float) -> list[dict[str, Any]]:
+    """Return the evaluations of all runs, where rows are evaluations."""
+    if evaluations.empty or roles.step is None:
+        return []
+    rows = []
+    columns = ("run_index", "step", "train", "validation", "test")
+    for index, step, *values in zip(*(evaluations[name] for name in columns), strict=True):
+        if math.isnan(step):
+            continue
+        named = zip(("train", "validation", "test"), values, strict=True)
+        errors = {f"{split}_error": None if math.isnan(value) else factor * value for split, value in named}
+        rows.append({"run_id": ids[index], "step": int(step), **errors})
+    return rows
+
+
+def describe_roles(roles: Roles, guessed: Sequence[str] | set[str]) -> list[tuple[str, str, str]]:
+    """Return rows of role, column and how it was found, for readers."""
+    return [(role.replace("_", " "), column, "guessed" if role in guessed else "given")
+            for role, column in roles.columns.items()]  # fmt: skip

@@ -1,0 +1,84 @@
+"""Names of metrics as programs report them: their split, direction and unit. No torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+PREFIXES: Mapping[str, tuple[str, ...]] = {
+    "validation": ("validation", "valid", "val", "dev", "eval"),
+    "test": ("test",),
+    "train": ("train", "training", "tr"),
+}
+"""Words of a name by split."""
+LOWER = (
+    "error_rate", "error", "err", "rmse", "mae", "mse", "perplexity", "ppl", "wer", "cer", "nll", "bpc", "bits",
+    "deviance", "loss",
+)  # fmt: skip
+"""Metrics of which less is better."""
+HIGHER = (
+    "accuracy", "acc", "top1", "top_1", "acc1", "balanced_accuracy", "f1", "macro_f1", "auc", "auroc", "roc_auc",
+    "average_precision", "map", "miou", "iou", "dice", "precision", "recall", "bleu", "rouge", "r2", "score", "reward",
+    "return", "top5", "acc5",
+)  # fmt: skip
+"""Metrics of which more is better."""
+SHARES = frozenset({"error_rate", "error", "err", "wer", "cer", *HIGHER} - {"r2", "score", "reward", "return"})
+"""Metrics that are shares of 1, or percentages."""
+ORDER = ("error_rate", "error", "err", *HIGHER, *LOWER[3:])
+"""Metrics in the order in which one is taken for the primary one; a loss comes last."""
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that a name speaks of: ``validation``, ``test`` or ``train``; None if it names none.
+
+    >>> split_of("eval/accuracy"), split_of("lr")
+    ('validation', None)
+    """
+    words = set(_words(name))
+    return next((split for split, prefixes in PREFIXES.items() if words & set(prefixes)), None)
+
+
+def metric_of(name: str) -> str:
+    """Return the name of a metric without its split.
+
+    >>> metric_of("val/acc")
+    'acc'
+    """
+    every = {prefix for prefixes in PREFIXES.values() for prefix in prefixes}
+    return "_".join(word for word in _words(name) if word not in every)
+
+
+def is_higher_better(metric: str) -> bool | None:
+    """Return whether more of a metric is better; None if its name does not say so."""
+    parts = {metric, *metric.split("_")}
+    if parts & set(LOWER):
+        return False
+    return True if parts & set(HIGHER) else None
+
+
+def unit_and_factor(metric: str, unit: str, largest: float) -> tuple[str, float]:
+    """Return the unit in which a metric is shown, and the factor from reported to stored values.
+
+    Args:
+        metric: its name without a split.
+        unit: ``share``, ``percent``, ``auto`` (by name and values), or a unit to show.
+        largest: largest absolute value of it.
+
+    >>> unit_and_factor("acc", "auto", 93.1), unit_and_factor("loss", "auto", 0.4)
+    (('%', 0.01), ('', 1.0))
+    """
+    match unit:
+        case "share":
+            return "%", 1.0
+        case "percent":
+            return "%", 0.01
+        case "auto":
+            is_share = bool({metric, *metric.split("_")} & SHARES)
+            if not is_share or largest > 100:
+                return "", 1.0
+            return "%", 1.0 if largest <= 1 else 0.01
+    return unit, 1.0

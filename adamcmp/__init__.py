@@ -11,9 +11,13 @@ runs and writes results, ``storage`` is the file format. ``analysis``, ``report`
 without torch. ``studies`` and ``claims`` are what ``adamcmp reproduce`` offers, ``conformance`` checks other libraries,
 and ``cli`` is the command line. docs/architecture.md has the map.
 
-The public API is ``adamcmp.load``::
+The public API::
 
+    study = adamcmp.sweep("mnist1d", {"optimizer": ["adam", "adamw"], "study.seeds": 5})
     records, curves = adamcmp.load("results/figure2")
+    optimizer = adamcmp.optimizer("lion", model.named_parameters(), lr=1e-4)
+    adamcmp.compare(frame, optimizer="opt", seed="seed", metric="test_acc").verdicts
+    adamcmp.train_batch(model, (x, y), [{"lr": 1e-3}, {"lr": 1e-2}], steps=500).records
 """
 
 from __future__ import annotations
@@ -26,11 +30,52 @@ from adamcmp import renamed
 if TYPE_CHECKING:
     import torch
 
+    from adamcmp.engine.train_batch import BatchResult, train_batch
+    from adamcmp.engine.trial import Trial
+    from adamcmp.errors import InputError
+    from adamcmp.python_api import compare, recommend, sweep
     from adamcmp.storage.records import Results
+    from adamcmp.study import Study
 
 renamed.install()
 
-__all__ = ["load", "optimizer"]
+__all__ = [
+    "BatchResult",
+    "InputError",
+    "Study",
+    "Trial",
+    "compare",
+    "load",
+    "optimizer",
+    "recommend",
+    "sweep",
+    "train_batch",
+]
+_LAZY = {
+    "BatchResult": "adamcmp.engine.train_batch",
+    "InputError": "adamcmp.errors",
+    "Study": "adamcmp.study",
+    "Trial": "adamcmp.engine.trial",
+    "compare": "adamcmp.python_api",
+    "recommend": "adamcmp.python_api",
+    "sweep": "adamcmp.python_api",
+    "train_batch": "adamcmp.engine.train_batch",
+}
+"""Modules of public names that are imported when they are first used, so that ``adamcmp --help`` answers at once."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'adamcmp' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted({*globals(), *_LAZY})
 
 
 def load(results: str | Path) -> Results:

@@ -59,6 +59,33 @@ def stop_requested() -> bool:
 
 
 @contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C inside the block stop trainings after their checkpoints, in a program or notebook of the user.
+
+    Elsewhere in the block it raises KeyboardInterrupt at once. In another thread than the main one, signals stay as
+    they are.
+    """
+    global _stop_requested, _signal_received
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(_: int, __: FrameType | None) -> None:
+        global _stop_requested, _signal_received
+        if _signal_received or not _deferring:
+            raise KeyboardInterrupt
+        _stop_requested = _signal_received = True
+
+    before = signal.signal(signal.SIGINT, on_signal)
+    _stop_requested = _signal_received = False
+    try:
+        yield
+    finally:
+        _stop_requested = _signal_received = False
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def stop_after(seconds: float) -> Iterator[Callable[[], bool]]:
     """Request a stop after some seconds inside the block, like a first signal; yield whether the clock requested it.
 

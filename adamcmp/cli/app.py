@@ -7,7 +7,8 @@ import math
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -50,23 +51,47 @@ WIDTH = 100
 ANSWER_SCHEMA = 1
 """Version of the ``--json`` output: within a version, keys are added, never renamed or removed; see docs/json.md."""
 _json_values: dict[str, Any] = {}
+_words: list[str] | None = None
+"""Words of a command that a Python program calls; None: those that were typed."""
+
+
+def command_words() -> list[str]:
+    """Return the words of the command that runs, without the program's name."""
+    return sys.argv[1:] if _words is None else _words
+
+
+def is_called_from_python() -> bool:
+    """Return whether a Python program has called the command that runs."""
+    return _words is not None
+
+
+@contextmanager
+def as_command(words: Sequence[str]) -> Iterator[None]:
+    """Let the words of the running command be these inside the block."""
+    global _words
+    before, _words = _words, list(words)
+    try:
+        yield
+    finally:
+        _words = before
+        _json_values.clear()
 
 
 def wants_json() -> bool:
     """Return whether one JSON object is to be all of standard output; read before parsing, whose errors go there
     too.
     """
-    return "--json" in sys.argv[1:]
+    return "--json" in command_words()
 
 
 def is_verbose() -> bool:
     """Return whether details were requested; read before parsing, as ``--json``."""
-    return not {"-v", "--verbose"}.isdisjoint(sys.argv[1:])
+    return not {"-v", "--verbose"}.isdisjoint(command_words())
 
 
 def is_quiet() -> bool:
     """Return whether only verdicts were requested."""
-    return not {"-q", "--quiet"}.isdisjoint(sys.argv[1:])
+    return not {"-q", "--quiet"}.isdisjoint(command_words())
 
 
 def add_json(**values: Any) -> None:
@@ -176,7 +201,7 @@ def print_line(text: str) -> None:
 
 def current_command() -> str:
     """Return the command that runs."""
-    return shlex.join(["adamcmp", *sys.argv[1:]])
+    return shlex.join(["adamcmp", *command_words()])
 
 
 def complete_names(*groups: str) -> Callable[[str], list[str]]:

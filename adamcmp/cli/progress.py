@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -37,7 +38,7 @@ class ProgressBar:
             expand=True,
             transient=True,
             console=console,
-            disable=not console.is_terminal,
+            disable=not (console.is_terminal or shows_widgets(console)),
         )
         self._total = len(runs)
         self._ended = self._diverged = self._failed = 0
@@ -101,6 +102,11 @@ class ProgressBar:
         diverged = f", {self._diverged:,} diverged" if self._diverged else ""
         failed = f", [red]{self._failed:,} failed[/red]" if self._failed else ""
         return counts + diverged + failed
+
+
+def shows_widgets(console: Console) -> bool:
+    """Return whether a notebook shows progress bars: rich draws them by ipywidgets."""
+    return console.is_jupyter and find_spec("ipywidgets") is not None
 
 
 def format_duration(seconds: float) -> str:

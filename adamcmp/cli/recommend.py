@@ -36,6 +36,7 @@ from adamcmp.errors import InputError
 if TYPE_CHECKING:
     from adamcmp.execute.session import Session
     from adamcmp.plan.runs import Run
+    from adamcmp.report.recommendation import Recommendation
 
 TUNING_FRACTION = 0.6
 """Share of the budget after which nothing more is tuned."""
@@ -86,9 +87,24 @@ def recommend(
     debug: Debug = False,
 ) -> None:
     """Recommend an optimizer and settings within a time budget."""
-    import psutil
+    find_recommendation(config, overrides, budget, optimizers, results_dir, config_dir, device)
 
-    began = time.monotonic() - (time.time() - psutil.Process().create_time())
+
+def find_recommendation(
+    config: str,
+    overrides: list[str] | None,
+    budget: str,
+    optimizers: str,
+    results_dir: Path,
+    config_dir: Path | None,
+    device: str | None,
+) -> tuple[Path, Recommendation]:
+    """Spend a budget, print the recommendation, and return it with the folder of its study.
+
+    Raises:
+        InputError: a setting cannot be used, or nothing completed within the budget.
+    """
+    began = time.monotonic() - process_seconds()
     seconds = parse_budget(budget)
     if "=" in config:
         config, overrides = "digits", [config, *(overrides or [])]
@@ -105,7 +121,16 @@ def recommend(
         except KeyboardInterrupt:
             if not struck():
                 raise
-    print_recommendation(opened, spending)
+    return opened.study_dir, print_recommendation(opened, spending)
+
+
+def process_seconds() -> float:
+    """Return the age of this process, which a command counts as its own time; 0 in a program that calls adamcmp."""
+    import psutil
+
+    from adamcmp.cli.app import is_called_from_python
+
+    return 0.0 if is_called_from_python() else time.time() - psutil.Process().create_time()
 
 
 def added_overrides(config: str, overrides: Sequence[str], optimizers: str, config_dir: Path | None) -> list[str]:
@@ -165,6 +190,11 @@ def search_space(name: str, optimizer: Any) -> str:
     """Return the ranges of an optimizer's lr and λ: thirty times more and less than its configuration has; 0 among
     λ.
     """
+    if optimizer.get("lr") is None:
+        raise InputError(
+            "recommend: a script's optimizers have no usual learning rate; give ranges, such as "
+            "'optimizer.lr=geomspace(1e-4,1e-1,7)'"
+        )
     lr, decay = float(optimizer["lr"]), float(optimizer.get("weight_decay", 0.0))
     low, high = DECAY_RANGES.get(str(optimizer.get("decay")), (decay / 100, decay * 100) if decay else (1e-6, 1e-2))
     return (
@@ -242,8 +272,8 @@ class BudgetedSearch:
             self.a_run = (time.monotonic() - began) / count
 
 
-def print_recommendation(opened: Session, spending: BudgetedSearch) -> None:
-    """Print the recommendation, and write it into the results folder."""
+def print_recommendation(opened: Session, spending: BudgetedSearch) -> Recommendation:
+    """Print the recommendation, write it into the results folder, and return it."""
     with show_status("drawing"):
         from adamcmp.analysis import leaderboard, split_by_task
         from adamcmp.cli.progress import format_duration
@@ -296,3 +326,4 @@ def print_recommendation(opened: Session, spending: BudgetedSearch) -> None:
     print_line(f"\n{recommendation.recipes['torch']}")
     print_line(f"Report   {files[0]}  (table, figure, and code for Keras and optax)")
     print_note(f"spent {format_duration(spending.spent)}")
+    return recommendation

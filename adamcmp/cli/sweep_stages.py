@@ -199,6 +199,16 @@ def run_sweep(opened: Session, limit: int | None, only_failed: bool = False) -> 
     return planned
 
 
+def submitted_elsewhere(opened: Session) -> None:
+    """Refuse a study whose runs jobs of a cluster train: a function waits for its results.
+
+    Raises:
+        InputError: ``execute=slurm``.
+    """
+    if opened.plan.config.execute.where == "slurm":
+        raise InputError("execute=slurm: submit jobs by `adamcmp sweep`, and open the study when they have ended")
+
+
 def extend_grid(opened: Session, runs: Sequence[Run]) -> list[Run]:
     """Extend grids whose selected trial is at a boundary, as often as the study allows; return the added runs."""
     from adamcmp.execute.next_runs import extended_grid_runs

@@ -25,7 +25,7 @@ from typing import Any
 from adamcmp import signals
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.script_process import kill_tree
-from adamcmp.execute.fork_server import START_METHOD, start_fork_server
+from adamcmp.execute.fork_server import START_METHOD, hide_main_module, start_fork_server
 from adamcmp.execute.protocol import Request, Response, WorkerDied, WorkerReady
 from adamcmp.execute.temp_dirs import driver_folder
 from adamcmp.execute.worker import STOP, publish_datasets, serve_requests
@@ -68,7 +68,8 @@ class LocalPool:
     def _start(self, device: str, gpus: str = "") -> LocalWorker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=serve_requests, args=(theirs, device, self._folder, gpus), daemon=False)
-        with signals.block_signals():  # where each process is started anew, it inherits what is blocked
+        # where each process is started anew, it inherits what is blocked
+        with signals.block_signals(), hide_main_module():
             process.start()
         theirs.close()
         return LocalWorker(process, ours, device, gpus)

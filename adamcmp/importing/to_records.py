@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -305,9 +306,14 @@ def _record(
         "device": "unknown",
         "seconds": None if math.isnan(row["seconds"]) else float(row["seconds"]),
         "finished_at": now,
-        "adamcmp_version": version("adamcmp"),
+        "adamcmp_version": _version(),
         "command": options.command,
     }
+
+
+@cache
+def _version() -> str:
+    return version("adamcmp")
 
 
 def _curves(evaluations: pd.DataFrame, ids: dict[int, str], roles: Roles, factor: float) -> list[dict[str, Any]]:

@@ -75,7 +75,9 @@ def write_plan(portable: SavedPlan, path: Path) -> str:
     ]
     table = pa.table({name: pa.array(column) for name, column in zip(COLUMNS, zip(*rows, strict=True), strict=True)})
     shared = {
-        "tasks": [_task_adapter().dump_python(task, mode="json") for task in tasks],
+        "tasks": [
+            _task_adapter(is_program=isinstance(task, ProgramTask)).dump_python(task, mode="json") for task in tasks
+        ],
         "study": config.study.model_dump(mode="json"),
         "execute": config.execute.model_dump(mode="json"),
         "report": config.report.model_dump(mode="json"),
@@ -96,8 +98,8 @@ def write_plan(portable: SavedPlan, path: Path) -> str:
 
 
 @cache
-def _task_adapter() -> TypeAdapter[TaskSpec]:
-    return TypeAdapter(ProgramTask | TaskSpec)
+def _task_adapter(*, is_program: bool) -> TypeAdapter[Any]:
+    return TypeAdapter(ProgramTask if is_program else TaskSpec)
 
 
 def read_plan(path: Path, *, trust: bool, digest: str | None = None) -> SavedPlan:
@@ -120,7 +122,7 @@ def read_plan(path: Path, *, trust: bool, digest: str | None = None) -> SavedPla
         if not trust:
             check_targets(_referenced_names(shared, table), str(path))
             check_programs([task["program"] for task in shared["tasks"] if "program" in task], str(path))
-        tasks = [_task_adapter().validate_python(task) for task in shared["tasks"]]
+        tasks = [_task_adapter(is_program="program" in task).validate_python(task) for task in shared["tasks"]]
         columns: Sequence[Sequence[Any]] = [table[name].to_pylist() for name in COLUMNS]
         runs = mark_only_trials([
             Run(id_, arm, tasks[task], _optimizer(optimizer), _schedule(schedule), seed, stage, search)

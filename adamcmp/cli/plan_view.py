@@ -187,10 +187,10 @@ def format_check(check: ProgramCheck, *, is_new: bool) -> list[str]:
         noise = [f"{source} {_spread_text(spec, value)} ({runs} runs)" for source, value, runs in check.noise]
         lines += [f"  Noise      {'; '.join(noise)}"] if noise else []
         size = f"{filesize.decimal(int(check.bytes))}, " if check.bytes else ""
-        lines.append(
-            f"  Resources  {format_duration(check.seconds)}, {size}{check.cores:.1f} cores per run"
-            + (f", estimated from runs of 1/{check.shortened} of the steps" if check.shortened > 1 else "")
-        )
+        short = check.shortened > 1
+        time = f"{'at most ' if short else ''}{format_duration(check.seconds)}"
+        why = f", estimated from runs of 1/{check.shortened} of the steps" if short else ""
+        lines.append(f"  Resources  {time}, {size}{check.cores:.1f} cores per run{why}")
     return [*lines, *check.notes]
 
 

@@ -12,6 +12,7 @@ import shlex
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,13 @@ PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][\w.]*)\}")
 BASE_PLACEHOLDERS = ("optimizer", "lr", "weight_decay", "seed", "split_seed", "steps", "folder")
 SHELL_WORDS = frozenset({"|", "||", "&&", ";", "&", ">", ">>", "<", "2>", "2>&1", "&>"})
 """Words of a command that only a shell understands."""
+INPUT_SUFFIXES = frozenset({
+    ".yaml", ".yml", ".json", ".toml", ".cfg", ".ini", ".conf", ".gin", ".py", ".sh", ".csv", ".tsv", ".npz", ".npy",
+    ".parquet", ".pt", ".safetensors",
+})  # fmt: skip
+"""Endings of files in a command that are taken for inputs."""
+OUTPUT_FLAG = re.compile(r"out|log|save|dest|result|write|report|dump", re.IGNORECASE)
+"""Options whose file a script writes."""
 MAX_HASHED_BYTES = 16 * 2**20
 """Size of a file beyond which its size and time of change stand for its content."""
 ProgramKind = Literal["script", "function"]
@@ -230,10 +238,12 @@ def _script_files(words: Sequence[str]) -> list[Path]:
         files += [other for file in files for other in _hydra_files(file)]
     elif words[0] in plain and (program := shutil.which(words[0])) is not None:
         files = [Path(program)] if Path(words[0]).exists() else []
-    for word in plain[1:]:
-        value = word.partition("=")[2] or word
-        if value != script and Path(value).is_file():
-            files.append(Path(value))
+    for before, word in pairwise(plain):
+        key, equals, value = word.partition("=")
+        flag, path = (key, Path(value)) if equals else (before, Path(word))
+        is_input = path.suffix in INPUT_SUFFIXES and not OUTPUT_FLAG.search(flag)
+        if is_input and word != script and path.is_file():
+            files.append(path)
     return list(dict.fromkeys(files))
 
 

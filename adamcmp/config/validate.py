@@ -50,14 +50,14 @@ PROGRAM_KEYS = ("command", "shell", "files", "target", "params", "metrics")
 FOR_TORCH = ("torch", "pytorch_optimizer")
 
 
-def _default_name(source: ConfigSource, values: Mapping[str, Any], program: Mapping[str, Any] | None) -> str:
+def _default_name(source: ConfigSource, values: Mapping[str, Any], program: Program | None) -> str:
     """Return the name of a study without one: that of its configuration, and of your data for a shipped one.
 
     So the results of two files do not share a folder: ``table_flats`` of ``data.path=flats.csv``, and ``train`` of
     ``train.py``.
     """
     if program is not None and source.folder == shipped_configs():
-        return safe_stem(Program.model_validate(program).name.replace(".py", "")) or source.stem
+        return safe_stem(program.name.replace(".py", "")) or source.stem
     data = values.get("data")
     path = data.get("path") if isinstance(data, Mapping) else None
     if not isinstance(path, str) or source.folder != shipped_configs():
@@ -83,7 +83,7 @@ def validate_config(composed: Composed, source: ConfigSource) -> Config:
     """
     values = dict(composed.values)
     kind = values.pop("program", None)
-    program = make_program(kind, values) if kind in ("script", "function") else None
+    program = _program(kind, values, composed) if kind in ("script", "function") else None
     for key in PROGRAM_KEYS if program else ():
         values.pop(key, None)
     study = _section(values, "study") if values.get("study") else {}
@@ -102,6 +102,18 @@ def validate_config(composed: Composed, source: ConfigSource) -> Config:
     }
     try:
         return Config.model_validate(shaped)
+    except ValidationError as error:
+        raise InputError(_validation_message(error, composed)) from error
+
+
+def _program(kind: Any, values: Mapping[str, Any], composed: Composed) -> Program:
+    """Return the program of a configuration.
+
+    Raises:
+        InputError: it is missing, is not there, or a setting of it is wrong.
+    """
+    try:
+        return Program.model_validate(make_program(kind, values))
     except ValidationError as error:
         raise InputError(_validation_message(error, composed)) from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import statistics
 import time
@@ -58,6 +59,8 @@ class CheckRun:
     """Validation metric as it is stored; None: the run failed or diverged."""
     seconds: float
     error: str = ""
+    digest: str = ""
+    """Hash of all values that the run has reported, but for times."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +219,7 @@ def check_program(
         CheckRun(
             purpose, run.optimizer.name, run.optimizer.lr, run.seed, value,
             result.resources.get("seconds", result.seconds), result.error or "",
+            _digest(result),
         )
         for (purpose, run), value, result in zip(planned, values, (results[i] for i in range(len(checks))), strict=True)
     ]  # fmt: skip
@@ -308,7 +312,12 @@ def _find_reported(results: Sequence[RunResult], task: ProgramTask) -> ReportedM
         errors = list(dict.fromkeys(result.error for result in results if result.error))
         if not errors:
             find_metrics([[]], task.program.metrics)
-        raise InputError(f"{task.program.name}: {errors[0]}; run the command by hand to see more")
+        by_hand = (
+            "run the command by hand"
+            if task.program.kind == "script"
+            else "call it with adamcmp.Trial.for_test(steps=10)"
+        )
+        raise InputError(f"{task.program.name}: {errors[0]}; {by_hand} to see more")
     return find_metrics(with_records, task.program.metrics)
 
 
@@ -343,6 +352,16 @@ def _planned_id(run: Run) -> str:
     return run_id(run.task, rule_identity(run.optimizer), rule_identity(run.schedule), run.seed)
 
 
+TIMES = re.compile(r"time|second|duration|speed|per_sec", re.IGNORECASE)
+"""Names of values that differ between equal trainings."""
+
+
+def _digest(result: RunResult) -> str:
+    """Return a hash of the values that a run has reported; metrics of few examples agree by chance."""
+    kept = [[(name, value) for name, value in record.items() if not TIMES.search(name)] for record in result.records]
+    return short_hash(repr(kept))
+
+
 def _notes(check: ProgramCheck, task: ProgramTask, log_bytes: float) -> list[str]:
     """Return warnings for the user."""
     name, notes = task.program.name, []
@@ -353,21 +372,21 @@ def _notes(check: ProgramCheck, task: ProgramTask, log_bytes: float) -> list[str
         for run in check.runs
         if run.error and run.purpose == "optimizer"
     ]
-    seeds = [base.value, *(run.value for run in check.runs if run.purpose == "other seed")]
-    known = [value for value in seeds if value is not None]
-    if len(known) >= 2 and len(set(known)) == 1:
+    seeds = [run for run in check.runs if run is base or run.purpose == "other seed"]
+    seeds = [run for run in seeds if run.value is not None]
+    if len(seeds) >= 2 and len({run.digest for run in seeds}) == 1:
         notes.append(
-            f"{name} ignores its seed: {len(known)} seeds gave {text(known[0])}. Without noise no seed is needed; "
-            "else pass the seed to every random generator"
+            f"{name} ignores its seed: {len(seeds)} seeds gave {text(seeds[0].value or 0.0)}. Without noise no seed is "
+            "needed; else pass the seed to every random generator"
         )
-    same = next((run.value for run in check.runs if run.purpose == "same seed"), None)
-    if base.value is not None and same is not None and same != base.value:
+    same = next((run for run in check.runs if run.purpose == "same seed"), None)
+    if base.value is not None and same is not None and same.value is not None and same.digest != base.digest:
         notes.append(
-            f"{name} is not deterministic: the same seed gave {text(base.value)} and {text(same)}. Verdicts count this "
-            "as noise of the seed"
+            f"{name} is not deterministic: the same seed gave {text(base.value)} and {text(same.value)}. Verdicts "
+            "count this as noise of the seed"
         )
     other = next((run for run in check.runs if run.purpose == "other learning rate"), None)
-    if other is not None and other.value is not None and other.value == base.value:
+    if other is not None and other.value is not None and other.digest == base.digest:
         notes.append(f"{name} ignores its learning rate: {base.lr:g} and {other.lr:g} gave {text(other.value)}")
     if check.reported.test is None:
         split = (

@@ -1,0 +1,155 @@
+"""Values that programs report: parsing of lines and files, and which of them are metrics."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from adamcmp.config.program import MetricSettings
+from adamcmp.engine.reported_values import (
+    LineParser,
+    find_metrics,
+    pack_examples,
+    read_examples,
+    read_metric_file,
+    read_reported_files,
+    to_evaluations,
+)
+from adamcmp.errors import InputError
+
+
+def parsed(*lines, pattern=None):
+    parser = LineParser(pattern)
+    for line in lines:
+        parser.feed(line)
+    return parser.records
+
+
+@pytest.mark.parametrize(
+    ("lines", "records"),
+    [
+        (['{"val_error": 0.1, "epoch": 3}'], [{"val_error": 0.1, "epoch": 3.0}]),
+        (["INFO 12:00 {'eval_loss': '0.5', 'epoch': 1.0}"], [{"eval_loss": 0.5, "epoch": 1.0}]),
+        (['{"val": {"acc": 0.9}, "name": "x"}'], [{"val.acc": 0.9}]),
+        (["val_acc: 0.91", "test_acc: 0.90"], [{"val_acc": 0.91, "test_acc": 0.90}]),
+        (["val_acc: 0.91", "val_acc: 0.92"], [{"val_acc": 0.91}, {"val_acc": 0.92}]),
+        (["Epoch 3 | train loss 0.5 | val acc 91.2%"], [{"train_loss": 0.5, "val_acc": 0.912, "epoch": 3.0}]),
+        (["step 100: validation accuracy 0.7"], [{"validation_accuracy": 0.7, "step": 100.0}]),
+        (["Test accuracy: 12.5 %"], [{"test_accuracy": 0.125}]),
+        (["val_loss=nan"], [{"val_loss": math.nan}]),
+        (['{"val_loss": NaN}'], [{"val_loss": math.nan}]),
+        (["loading 3 files from /tmp/x", "", "{broken", "100%|####| 3/3"], []),
+        (["x" * 5000], []),
+    ],
+)
+def test_lines_become_records(lines, records):
+    assert repr(parsed(*lines)) == repr(records)
+
+
+def test_a_pattern_takes_the_place_of_guessing():
+    pattern = r"V\[(?P<validation>[\d.]+)\] T\[(?P<test>[\d.]+)\]"
+    assert parsed("val_acc: 1", "V[0.5] T[0.6]", pattern=pattern) == [{"validation": 0.5, "test": 0.6}]
+
+
+@pytest.mark.parametrize(
+    ("record", "validation", "test", "higher", "unit", "factor"),
+    [
+        ({"val_error": 0.1, "test_error": 0.2}, "val_error", "test_error", False, "%", 1.0),
+        ({"val_acc": 91.0, "test_acc": 90.0, "val_loss": 0.3}, "val_acc", "test_acc", True, "%", 0.01),
+        ({"eval_accuracy": 0.9, "eval_loss": 0.3, "eval_runtime": 2.0}, "eval_accuracy", None, True, "%", 1.0),
+        ({"validation_loss": 2.5}, "validation_loss", None, False, "", 1.0),
+        ({"val/rmse": 12.0, "test/rmse": 13.0}, "val/rmse", "test/rmse", False, "", 1.0),
+        ({"dev_f1": 0.8, "test_f1": 0.7}, "dev_f1", "test_f1", True, "%", 1.0),
+        ({"validation_return": 120.0, "test_return": 110.0}, "validation_return", "test_return", True, "", 1.0),
+    ],
+)
+def test_metrics_are_found_by_name(record, validation, test, higher, unit, factor):
+    found = find_metrics([[record]], MetricSettings())
+    assert (found.validation, found.test) == (validation, test)
+    assert (found.higher_is_better, found.unit, found.factor) == (higher, unit, factor)
+
+
+@pytest.mark.parametrize(
+    ("record", "settings", "message"),
+    [
+        ({}, {}, "nothing was found"),
+        ({"accuracy": 0.9}, {}, "metrics.validation=NAME"),
+        ({"test_acc": 0.9}, {}, "no validation metric"),
+        ({"val_zorp": 0.9}, {}, "metrics.better"),
+        ({"val_zorp": 0.9, "val_blip": 1.0}, {}, "metrics.validation=NAME"),
+        ({"val_acc": 0.9}, {"validation": "val_ac"}, "val_acc"),
+        ({"val_acc": 0.9}, {"test": "test_acc"}, "metrics.test"),
+    ],
+)
+def test_missing_metrics_are_one_line_with_the_fix(record, settings, message):
+    with pytest.raises(InputError, match=message) as caught:
+        find_metrics([[record]], MetricSettings(**settings))
+    assert "\n" not in str(caught.value)
+
+
+def test_curves_have_the_reported_steps():
+    records = parsed('{"epoch": 1, "val_loss": 3}', '{"epoch": 2, "val_loss": 2}', '{"val_loss": 2, "test_loss": 2.5}')
+    evaluations = to_evaluations(records, find_metrics([records], MetricSettings()))
+    assert [e.step for e in evaluations] == [1, 2]
+    assert [e.validation_error for e in evaluations] == [3, 2]
+    assert evaluations[-1].test_error == 2.5
+    assert math.isnan(evaluations[0].test_error)
+
+
+def test_a_test_metric_after_the_training_belongs_to_the_last_evaluation():
+    records = parsed("step 10: val_acc=0.5", "step 20: val_acc=0.6", "test_acc: 0.55")
+    evaluations = to_evaluations(records, find_metrics([records], MetricSettings()))
+    assert [e.step for e in evaluations] == [10, 20]
+    assert evaluations[-1].test_error == 0.55
+
+
+def test_many_lines_do_not_fill_memory():
+    parser = LineParser()
+    for i in range(60_000):
+        parser.feed(f"loss: {i}")
+    parser.feed("val_acc: 0.5")
+    assert len(parser.records) <= 20_001
+    assert any("val_acc" in record for record in parser.records)
+
+
+def test_files_of_the_folder_are_read(tmp_path):
+    (tmp_path / "other.json").write_text('{"lr": 1}')
+    (tmp_path / "log.csv").write_text("step,val_acc\n1,0.5\n2,0.6\n")
+    records = read_reported_files(tmp_path, MetricSettings(), None, None)
+    assert records == [{"step": 1, "val_acc": 0.5}, {"step": 2, "val_acc": 0.6}]
+
+
+def test_tensorboard_events_are_read(tmp_path):
+    tensorboard = pytest.importorskip("torch.utils.tensorboard")
+    with tensorboard.SummaryWriter(str(tmp_path / "tb")) as writer:
+        for step in (1, 2):
+            writer.add_scalar("val/acc", 0.5 + step / 10, step)
+    records = read_reported_files(tmp_path, MetricSettings(), None, "tb")
+    assert [record["step"] for record in records] == [1, 2]
+    assert records[-1]["val/acc"] == pytest.approx(0.7)
+
+
+def test_a_damaged_file_is_one_line(tmp_path):
+    (tmp_path / "m.json").write_text("{")
+    with pytest.raises(InputError, match="m[.]json"):
+        read_metric_file(tmp_path / "m.json")
+
+
+@pytest.mark.parametrize("ending", ["npy", "csv", "json", "txt"])
+def test_example_errors_are_stored(tmp_path, ending):
+    values = np.array([0.0, 1.0, 1.0, 0.0])
+    path = tmp_path / f"test_errors.{ending}"
+    if ending == "npy":
+        np.save(path, values)
+    elif ending == "json":
+        path.write_text(json.dumps(values.tolist()))
+    else:
+        np.savetxt(path, values)
+    stored = read_examples(tmp_path, "auto", 0.5)
+    assert (stored.kind, stored.length) == ("bits", 4)
+
+
+def test_example_errors_must_agree_with_the_test_metric():
+    with pytest.raises(InputError, match="the mean of 2 values"):
+        pack_examples([0, 1], 0.25, "test_errors.npy")

@@ -1,0 +1,375 @@
+"""Sweeps of scripts and functions: real processes, in the manner of a user's program that calls adamcmp."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import adamcmp
+from adamcmp.errors import InputError
+
+SCRIPTS = Path(__file__).parent / "scripts"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ARGPARSE = "python train_argparse.py --optimizer {optimizer} --lr {lr} --wd {weight_decay} --seed {seed}"
+HYDRA = (
+    "python train_hydra.py optimizer={optimizer} optimizer.lr={lr} optimizer.weight_decay={weight_decay} seed={seed} "
+    "hydra.run.dir={folder}"
+)
+FAULTY = """
+import json, os, subprocess, sys, time, signal, random
+mode, lr, seed = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+rng = random.Random(f"{lr} {seed}")
+bad = lr > 0.5 or mode.startswith("all-")
+mode = mode.removeprefix("all-")
+if bad and mode == "exit1":
+    print("details", file=sys.stderr)
+    sys.exit("boom at lr " + str(lr))
+if bad and mode == "nometric":
+    print("no numbers here")
+    sys.exit()
+if bad and mode == "nan":
+    print(json.dumps({"val_loss": float("nan"), "test_loss": 1.0}))
+    sys.exit()
+if bad and mode == "hang":
+    time.sleep(1000)
+if bad and mode == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(1000)
+if mode == "log":
+    for _ in range(30):
+        sys.stdout.write("y" * (1 << 20) + "\\n")
+if mode == "chdir":
+    os.chdir("/")
+if mode == "children":
+    subprocess.Popen(["sleep", "987"], start_new_session=True)
+    subprocess.Popen("sleep 988 & sleep 989", shell=True)
+if mode == "constant":
+    rng = random.Random(0)
+if mode == "noisy":
+    rng = random.Random()
+print(json.dumps({"val_loss": lr + rng.random(), "test_loss": lr + rng.random()}))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(SCRIPTS, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    return tmp_path
+
+
+def sweep(command, **settings):
+    settings = {"optimizer": ["adam", "adamw"], "optimizer.lr": [1e-3, 1e-2], "study.seeds": 2} | settings
+    settings |= {"study.confirm.seeds": settings.get("study.confirm.seeds", 2)}
+    return adamcmp.sweep("script", {"command": command, **settings}, quiet=True)
+
+
+def faulty(mode, **settings):
+    command = f"{sys.executable} faulty.py {mode} {{lr}} {{seed}} {{optimizer}}"
+    return sweep(command, **{"optimizer.lr": [0.1, 1.0], "execute.minutes_per_run": 0.03, **settings})
+
+
+def left_running(words):
+    """Processes of this test: those that run in its folder, or below."""
+    here = str(Path.cwd())
+    found = [p for p in psutil.process_iter(["cmdline", "cwd"]) if words in " ".join(p.info["cmdline"] or [])]
+    return [p for p in found if str(p.info["cwd"]).startswith(here)]
+
+
+def test_a_script_is_swept_and_judged_on_held_out_seeds(folder):
+    study = sweep(ARGPARSE + " --out {folder}", **{"optimizer.weight_decay": [0, 0.1], "study.seeds": 3})
+    records = study.records
+    assert (records["status"] == "completed").all()
+    assert set(records["stage"]) == {"tune", "confirm"}
+    assert set(records["optimizer"]) == {"adam", "adamw"}
+    assert records["decay"].isna().all()  # what the script does with λ is not known
+    assert set(records["error_metric"]) == {"error"}
+    assert (study.verdicts["examples"] == "stored").all()  # test_errors.json
+    assert len(study.curves) == 5 * len(records)
+    check = json.loads((folder / "results" / "train_argparse" / "check.json").read_text())
+    assert [run["value"] for run in check["runs"] if run["purpose"] == "same seed"] == [check["runs"][0]["value"]]
+    page = study.report()
+    assert "Noise floor" in (page.parent / "report.md").read_text()
+
+
+def test_results_are_those_of_the_script_itself(folder):
+    study = sweep(ARGPARSE, **{"study.confirm.seeds": 0})
+    row = study.records[(study.records["lr"] == 1e-2) & (study.records["seed"] == 1)].iloc[0]
+    words = [sys.executable, "train_argparse.py", "--optimizer", row["optimizer"], "--lr", "0.01", "--seed", "1"]
+    last = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    assert row["final_validation_error"] == last["val_error"]
+    assert row["final_test_error"] == last["test_error"]
+
+
+def test_a_script_with_hydra_is_swept_unchanged(folder):
+    study = sweep(HYDRA, **{"optimizer.lr": [1e-2], "study.confirm.seeds": 0})
+    assert (study.records["status"] == "completed").all()
+    assert study.records["final_validation_error"].between(0.7, 1.0).all()  # percentages are shares
+    assert set(study.records["error_better"]) == {"higher"}
+
+
+def test_stored_runs_are_not_trained_again(folder):
+    command = ARGPARSE + " --started started.txt"
+    sweep(command)
+    before = (folder / "started.txt").read_text()
+    sweep(command)
+    assert (folder / "started.txt").read_text() == before
+    (folder / "lib" / "data.py").write_text((folder / "lib" / "data.py").read_text() + "# changed\n")
+    sweep(command)
+    assert (folder / "started.txt").read_text() != before
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "reason"),
+    [
+        ("exit1", "failed", "exit code 1: boom at lr 1.0"),
+        ("nometric", "failed", "no validation metric"),
+        ("nan", "diverged", "val_loss is not a finite number"),
+        ("hang", "failed", "ran longer than 0.03 min"),
+        ("stubborn", "failed", "ran longer than 0.03 min"),
+    ],
+)
+def test_a_bad_run_has_its_reason_and_others_go_on(folder, mode, status, reason):
+    records = faulty(mode, **{"study.seeds": 1, "study.confirm.seeds": 0, "optimizer": "adam"}).records
+    assert records.set_index("lr")["status"].to_dict() == {0.1: "completed", 1.0: status}
+    assert reason in records.loc[records["lr"] == 1.0, "error"].iloc[0]
+    assert not left_running("faulty.py")
+
+
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [("all-exit1", "boom"), ("all-nometric", "nothing was found"), ("all-hang", "minutes_per_run")],
+)
+def test_a_script_that_never_works_is_one_line(folder, mode, message):
+    with pytest.raises(InputError, match=message) as caught:
+        faulty(mode, **{"study.seeds": 1})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["log", "chdir", "children"])
+def test_unruly_scripts_are_trained(folder, mode):
+    study = faulty(mode, **{"study.confirm.seeds": 0})
+    assert (study.records["status"] == "completed").all()
+    assert not left_running("sleep 98")
+    logs = list((folder / "results").rglob("stdout.log"))
+    assert logs
+    assert all(path.stat().st_size < 10 * 2**20 for path in logs)
+
+
+@pytest.mark.parametrize(
+    ("mode", "note"), [("constant", "ignores its seed"), ("noisy", "is not deterministic"), ("ok", None)]
+)
+def test_the_check_says_what_is_wrong_with_seeds(folder, mode, note):
+    notes = faulty(mode, **{"study.confirm.seeds": 0}).notes
+    assert any(note in text for text in notes) if note else not notes
+
+
+def test_no_test_metric_is_said_and_verdicts_are_on_validation(folder):
+    (folder / "only.py").write_text(
+        "import sys, random\nr = random.Random(sys.argv[2] + sys.argv[3])\n"
+        "print('val_acc:', 0.8 + 0.1 * (sys.argv[3] == 'b') + r.gauss(0, 0.01))\n"
+    )
+    study = sweep("python only.py {lr} {seed} {optimizer}", **{"optimizer": ["a", "b"], "study.confirm.seeds": 6})
+    assert any("no test metric" in text.lower() for text in study.warnings)
+    assert study.records["final_test_error"].isna().all()
+    assert study.verdicts["verdict"].tolist() == ["different"]
+
+
+def test_retries_repeat_a_run_that_fails_once(folder):
+    (folder / "flaky.py").write_text(
+        "import sys, pathlib\np = pathlib.Path(sys.argv[3]) / 'seen'\n"
+        "first = not p.exists()\np.touch()\n"
+        "sys.exit('flaky') if first else print('val_loss: 1', 'test_loss:', sys.argv[1])\n"
+    )
+    command = "python flaky.py {lr} {seed} {folder} {optimizer}"
+    study = sweep(command, **{"execute.retries": 1, "study.confirm.seeds": 0})
+    assert (study.records["status"] == "completed").all()
+
+
+def test_a_killed_sweep_leaves_nothing_and_resumes(folder):
+    words = [
+        sys.executable,
+        "-m",
+        "adamcmp",
+        "sweep",
+        "script",
+        f"command={ARGPARSE} --sleep 0.2 --started started.txt",
+    ]
+    words += ["optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2", "study.seeds=2", "study.confirm.seeds=0"]
+    words += ["execute.check=false", "metrics.validation=val_error", "execute.processes=2"]
+    for number in (signal.SIGKILL, signal.SIGINT):
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        lines = len(started(folder))
+        wait_until(lambda lines=lines: len(started(folder)) >= lines + 3)
+        process.send_signal(number)
+        process.wait(30)
+        wait_until(lambda: not left_running("train_argparse.py"))
+    assert subprocess.run(words, capture_output=True, check=False).returncode == 0
+    records = adamcmp.load(folder / "results").records
+    assert len(records) == 8
+    assert (records["status"] == "completed").all()
+
+
+def started(folder):
+    path = folder / "started.txt"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+FUNCTION = """
+import torch
+
+calls = "calls.txt"
+
+def train(trial):
+    with open(calls, "a") as file:
+        file.write(f"{trial.seed} {trial.load() is not None}\\n")
+    model = torch.nn.Linear(5, 1)
+    optimizer = trial.optimizer(model)
+    x = torch.randn(300, 5, generator=torch.Generator().manual_seed(0))
+    y = x.sum(1, keepdim=True) + 0.1 * torch.randn(300, 1, generator=torch.Generator().manual_seed(1))
+    for step in range(trial.steps):
+        i = torch.randint(0, 100, (16,))
+        loss = (model(x[i]) - y[i]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if trial.due(step):
+            with torch.no_grad():
+                e = (model(x) - y).square()
+            trial.report(step + 1, train_loss=loss, validation_mse=e[100:200].mean(), test_mse=e[200:].mean())
+    trial.report_examples(e[200:].flatten())
+
+def returns(trial):
+    return {"val_loss": trial.lr, "test_loss": trial.lr}
+
+def yields(trial):
+    for step in (1, 2):
+        yield {"step": step, "val_loss": trial.lr / step, "test_loss": trial.lr}
+
+def raises(trial):
+    if trial.lr > 0.005:
+        raise ValueError("too large")
+    return {"val_loss": 1.0, "test_loss": trial.seed}
+
+def text(trial):
+    return "0.5"
+
+def two(trial, more):
+    return {}
+
+def loops(trial):
+    if trial.lr > 0.005:
+        while True:
+            pass
+    return {"val_loss": 1.0, "test_loss": trial.seed}
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch, request):
+    name = f"mine_{abs(hash(request.node.name)) % 10**8}"
+    (tmp_path / f"{name}.py").write_text(FUNCTION)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return name
+
+
+def sweep_function(target, **settings):
+    settings = {"optimizer": ["adamw", "lion"], "optimizer.lr": [1e-3, 1e-2], "study.seeds": 2} | settings
+    return adamcmp.sweep("function", {"target": target, "study.confirm.seeds": 0, **settings}, quiet=True)
+
+
+def test_a_function_is_swept(module):
+    study = sweep_function(f"{module}.train", **{"train.steps": 40, "study.confirm.seeds": 4})
+    assert (study.records["status"] == "completed").all()
+    assert set(study.records["beta1"]) == {0.9}
+    assert (study.verdicts["examples"] == "stored").all()
+    assert len(study.curves) == 10 * len(study.records)
+
+
+@pytest.mark.parametrize("how", ["returns", "yields"])
+def test_functions_may_return_or_yield(module, how):
+    study = sweep_function(f"{module}.{how}")
+    assert (study.records["status"] == "completed").all()
+    assert study.curves.groupby("run_id").size().max() == (2 if how == "yields" else 1)
+
+
+@pytest.mark.parametrize(("how", "message"), [("text", "return or yield"), ("two", "one trial"), ("gone", "no 'gone'")])
+def test_wrong_functions_are_one_line(module, how, message):
+    with pytest.raises(InputError, match=message):
+        sweep_function(f"{module}.{how}")
+
+
+def test_a_function_that_raises_or_never_ends_fails_alone(module):
+    records = sweep_function(f"{module}.raises").records
+    assert set(records.loc[records["lr"] > 0.005, "error"]) == {"ValueError: too large"}
+    assert (records.loc[records["lr"] < 0.005, "status"] == "completed").all()
+
+
+def test_checkpoints_resume_with_the_same_result(tmp_path):
+    trial = adamcmp.Trial.for_test(lr=0.1, steps=4)
+    trial.report(1, val_loss=1.0)
+    trial.save({"x": 1})
+    again = adamcmp.Trial(trial._run, trial.device, trial.folder)
+    assert again.load() == {"x": 1}
+    assert again.records == trial.records
+
+
+def test_an_unguarded_program_can_sweep(folder):
+    (folder / "mine.py").write_text(FUNCTION)
+    (folder / "program.py").write_text(
+        "import adamcmp\nprint('started')\n"
+        "study = adamcmp.sweep('function', {'target': 'mine.returns', 'optimizer': ['adam', 'adamw'], "
+        "'study.seeds': 2, 'study.confirm.seeds': 0}, quiet=True)\nprint(len(study.records))\n"
+    )
+    done = subprocess.run([sys.executable, "program.py"], capture_output=True, text=True, check=False, cwd=folder)
+    assert done.stdout.split() == ["started", "4"], done.stderr
+
+
+def test_a_search_prunes_functions(module):
+    space = {"optimizer": "adamw", "optimizer.lr": [1e-4, 1e-3, 1e-2, 1e-1], "search": "asha", "search.trials": 9}
+    study = sweep_function(f"{module}.train", **space, **{"train.steps": 90, "execute.processes": 1})
+    assert {"completed", "pruned"} == set(study.records["status"])
+    assert len(study.leaderboard) == 1
+
+
+EXAMPLE_STEPS = {
+    "train_loop": 30, "gan": 20, "policy_gradient": 10, "lightning_module": 10, "transformers_trainer": 6,
+    "timm_model": 3,
+}  # fmt: skip
+NEEDED = {"lightning_module": "lightning", "transformers_trainer": "transformers", "timm_model": "timm"}
+
+
+@pytest.mark.parametrize("name", EXAMPLE_STEPS)
+def test_examples_train(name):
+    """In a process of its own: these libraries warn, and change settings of torch."""
+    program = (
+        f"import adamcmp, sys; sys.path.insert(0, '.'); import {name} as m, inspect\n"
+        f"trial = adamcmp.Trial.for_test(steps={EXAMPLE_STEPS[name]}, lr=1e-3)\n"
+        "from adamcmp.engine.trial import call_function\ncall_function(m.train, trial)\n"
+        "assert any(adamcmp.engine.reported_values.split_of(k) == 'validation' for k in trial.records[-1])\n"
+    )
+    if name in NEEDED:
+        pytest.importorskip(NEEDED[name], exc_type=ImportError)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], cwd=EXAMPLES, env=environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 60

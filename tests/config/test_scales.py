@@ -30,7 +30,7 @@ def test_every_study_has_every_scale(study):
     assert names == {f"{study}_smoke", f"{study}_paper"}
 
 
-@pytest.mark.parametrize("name", [name for name in list_group("") if name != "config"])
+@pytest.mark.parametrize("name", [name for name in list_group("") if name not in ("config", "script", "function")])
 def test_every_configuration_has_a_smoke_scale(name):
     laptop, smoke = config(study=name), config("scale=smoke", study=name)
     assert smoke.study.name == f"{name}_smoke"

@@ -132,7 +132,7 @@ def test_tensorboard_events_are_read(tmp_path):
 
 def test_a_damaged_file_is_one_line(tmp_path):
     (tmp_path / "m.json").write_text("{")
-    with pytest.raises(InputError, match="m[.]json"):
+    with pytest.raises(InputError, match=r"m\.json"):
         read_metric_file(tmp_path / "m.json")
 
 

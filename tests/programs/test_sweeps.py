@@ -134,7 +134,7 @@ def test_stored_runs_are_not_trained_again(folder):
         ("nometric", "failed", "no validation metric"),
         ("nan", "diverged", "val_loss is not a finite number"),
         ("hang", "failed", "ran longer than 0.03 min"),
-        ("stubborn", "failed", "ran longer than 0.03 min"),
+        pytest.param("stubborn", "failed", "ran longer than 0.03 min", marks=pytest.mark.slow),
     ],
 )
 def test_a_bad_run_has_its_reason_and_others_go_on(folder, mode, status, reason):

@@ -120,7 +120,8 @@ class StudyMonitor:
             if progress.drivers == 1
             else f"{progress.drivers} drivers"
         )
-        return [title, bar, Text(f"{speed}; {where} on {progress.device}; {whose}", "dim")]
+        newest = [Text(f"newest: {to_one_line(progress.newest)}", "dim")] if progress.newest else []
+        return [title, bar, *newest, Text(f"{speed}; {where} on {progress.device}; {whose}", "dim")]
 
     def _arms(self) -> list[RenderableType]:
         boards: list[RenderableType] = []

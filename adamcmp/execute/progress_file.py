@@ -60,6 +60,8 @@ class SweepProgress:
     """Whether the stage has ended."""
     drivers: int = 1
     """Number of drivers."""
+    newest: str = ""
+    """Newest evaluation of a run in training: step and validation metric."""
 
     @classmethod
     def read(cls, study_dir: Path) -> Self | None:
@@ -136,6 +138,7 @@ class ProgressWriter:
             updated_at=now,
         )
         self._next = 0.0
+        self._error = todo[0].task.criteria.error if todo else None
 
     def __enter__(self) -> Self:
         self._write()
@@ -148,6 +151,9 @@ class ProgressWriter:
     def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
         """Count steps of the runs in training, all together."""
         self._progress.taken += steps
+        if evaluation is not None and self._error is not None:
+            value = self._error.text(evaluation.validation_error)
+            self._progress.newest = f"validation {self._error.label} {value} at step {evaluation.step:,}"
         self._listener.stepped(steps, evaluation)
         self._tell()
 

@@ -10,7 +10,7 @@ import json
 import math
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -185,14 +185,16 @@ def path_expression(pattern: str) -> re.Pattern[str]:
 
 
 def _wandb_run(path: Path) -> dict[str, Any]:
-    """Return configuration and final values of an offline run of Weights & Biases."""
+    """Return configuration and final values of an offline run of Weights & Biases.
+
+    Its messages are decoded by the library; the library no longer reads the log that frames them.
+    """
     with require_extra("a folder of Weights & Biases", "wandb"):
+        from google.protobuf.message import DecodeError
         from wandb.proto import wandb_internal_pb2
-        from wandb.sdk.internal.datastore import DataStore
-    store, run = DataStore(), dict[str, Any]()
+    run = dict[str, Any]()
     try:
-        store.open_for_scan(str(path))
-        while (data := store.scan_data()) is not None:
+        for data in log_messages(path.read_bytes()):
             record = wandb_internal_pb2.Record()
             record.ParseFromString(data)
             kind = record.WhichOneof("record_type")
@@ -205,10 +207,38 @@ def _wandb_run(path: Path) -> dict[str, Any]:
                 run |= {key: value for key, value in _wandb_items(record.history.item).items() if value is not None}
             elif kind == "summary":
                 run |= _wandb_items(record.summary.update)
-    except (AssertionError, OSError, ValueError) as error:
+    except (DecodeError, OSError, ValueError) as error:
         if not run:
             raise InputError(f"{path}: is not a run of Weights & Biases ({one_line(error)})") from error
+    if not run:
+        raise InputError(f"{path}: holds no run of Weights & Biases")
     return {key: value for key, value in _flat(run).items() if not key.startswith("_wandb")}
+
+
+LOG_HEADER, LOG_BLOCK, FRAME_HEADER = 7, 32768, 7
+"""Bytes of the header of a log, of its blocks, and of the header of a frame: checksum (4), length (2), type (1)."""
+
+
+def log_messages(content: bytes) -> Iterator[bytes]:
+    """Yield the messages of a log in LevelDB's format, up to the first frame that is incomplete.
+
+    A message is one frame of type 1 (whole), or frames of type 2 (first), 3 (middle) and 4 (last).
+    """
+    position, message = LOG_HEADER, bytearray()
+    while position + FRAME_HEADER <= len(content):
+        left = LOG_BLOCK - position % LOG_BLOCK
+        if left < FRAME_HEADER:
+            position += left
+            continue
+        length = int.from_bytes(content[position + 4 : position + 6], "little")
+        kind = content[position + 6]
+        data = content[position + FRAME_HEADER : position + FRAME_HEADER + length]
+        if kind not in (1, 2, 3, 4) or len(data) < length:
+            return
+        position += FRAME_HEADER + length
+        message = bytearray(data) if kind in (1, 2) else message + data
+        if kind in (1, 4):
+            yield bytes(message)
 
 
 def _wandb_items(items: Any) -> dict[str, Any]:
@@ -216,7 +246,7 @@ def _wandb_items(items: Any) -> dict[str, Any]:
     for item in items:
         value = json.loads(item.value_json)
         name = item.key or ".".join(item.nested_key)
-        values[name] = value["value"] if isinstance(value, dict) and set(value) <= {"value", "desc"} else value
+        values[name] = value["value"] if isinstance(value, dict) and "value" in value else value
     return values
 
 

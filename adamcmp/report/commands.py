@@ -133,7 +133,7 @@ def _flatten_program(loaded: Mapping[str, Any]) -> dict[str, Any]:
     skipped = (*UNSETTABLE, "arguments", "choice", "label")
     flat |= {f"optimizer.{name}": value for name, value in values.items() if name not in skipped}
     flat |= {f"params.{name}": value for name, value in loaded.get("params", {}).items()}
-    if loaded["steps"] != 1:
+    if loaded.get("steps", 1) != 1:
         flat["train.steps"] = loaded["steps"]
     if loaded.get("program", {}).get("kind") == "function":
         flat["schedule"] = loaded["schedule"]["name"]

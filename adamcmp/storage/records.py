@@ -131,6 +131,7 @@ def find_incomplete(study_dir: Path) -> IncompleteRuns:
         set(read_table(study_dir / table, columns)["run_id"].to_pylist())
         for table, columns in (("curves", CURVE), ("outcomes", OUTCOMES))
     )
+    records = records[records["engine"] != "imported"]  # other programs may have stored no curve
     ended = records[(records["status"] == "completed") | _has_evaluation(records)]
     judging = records[records["stage"].isin(["confirm", "settle"]) & (records["status"] == "completed")]
     lacking = set(judging["run_id"]) - outcomes if outcomes else set[str]()

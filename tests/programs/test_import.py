@@ -1,0 +1,257 @@
+"""Results of other programs become records: tables, folders, trackers."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import adamcmp
+from adamcmp.errors import InputError
+from adamcmp.importing.roles import find_roles
+from adamcmp.importing.sources import path_expression, read_runs
+from adamcmp.importing.to_records import ImportOptions, to_records
+
+
+def table(optimizers=("adam", "adamw"), lrs=(1e-3, 1e-2), seeds=6, scale=1.0, **columns):
+    draw = np.random.default_rng(0)
+    return pd.DataFrame([
+        {"opt": o, "learning_rate": lr, "wd": 0.1, "seed": s, **columns,
+         **{f"{split}_acc": scale * (0.8 + 0.02 * (o == "adamw") - 0.05 * (lr < 5e-3) + draw.normal(0, 0.004))
+            for split in ("val", "test")}}
+        for o in optimizers for lr in lrs for s in range(seeds)
+    ])  # fmt: skip
+
+
+def imported(frame, options=None, **given):
+    roles, guessed = find_roles(frame, given)
+    return to_records(frame, roles, options or ImportOptions("study")), roles, guessed
+
+
+def test_roles_are_guessed_by_name():
+    _, roles, guessed = imported(table())
+    assert roles.columns == {
+        "optimizer": "opt", "lr": "learning_rate", "weight_decay": "wd", "seed": "seed", "validation": "val_acc",
+        "test": "test_acc",
+    }  # fmt: skip
+    assert guessed == set(roles.columns)
+
+
+def test_records_have_shares_and_half_of_the_seeds_are_held_out():
+    result, _, _ = imported(table(scale=100.0))
+    records = pd.DataFrame(result.records)
+    assert records["final_test_error"].between(0.6, 0.9).all()
+    assert set(records["error_better"]) == {"higher"}
+    assert records.groupby("stage")["seed"].agg(lambda s: sorted(set(s))).to_dict() == {
+        "tune": [0, 1, 2], "confirm": [3, 4, 5],
+    }  # fmt: skip
+    assert any("held out" in note for note in result.notes)
+
+
+def test_verdicts_follow_and_a_table_can_be_compared_at_once():
+    frame = table()
+    study = adamcmp.compare(frame, optimizer="opt", seed="seed", metric="test_acc", validation="val_acc")
+    assert study.verdicts["verdict"].tolist() == ["different"]
+    assert study.leaderboard["lr"].tolist() == [1e-2, 1e-2]
+    assert "adamw is significantly better" in str(study)
+    assert "<table" in study._repr_html_()
+    one = adamcmp.compare(frame[frame["learning_rate"] == 1e-2], optimizer="opt", seed="seed", metric="test_acc")
+    assert one.verdicts["verdict"].tolist() == ["different"]
+
+
+@pytest.mark.parametrize(
+    ("drop", "note"),
+    [
+        (["val_acc"], "no validation metric"),
+        (["test_acc"], "no test metric"),
+        (["seed"], "no seeds"),
+        (["learning_rate"], "no learning rates"),
+    ],
+)
+def test_what_is_missing_is_said(drop, note):
+    frame = table(lrs=(1e-2,)).drop(columns=drop)
+    result, _, _ = imported(frame)
+    assert any(note in text for text in result.notes)
+    assert any("per test example" in text for text in result.notes)
+
+
+def test_runs_without_seeds_are_not_paired():
+    frame = table(lrs=(1e-2,)).drop(columns="seed")
+    study = adamcmp.compare(frame, optimizer="opt", metric="test_acc")
+    assert not study.verdicts["paired"].any()
+
+
+def test_few_seeds_of_several_trials_are_not_tested():
+    result, _, _ = imported(table(seeds=2))
+    assert any("tuned on the seeds it is judged on" in note for note in result.notes)
+    assert adamcmp.compare(table(seeds=2), optimizer="opt", seed="seed", metric="test_acc").verdicts.empty
+
+
+@pytest.mark.parametrize(
+    ("change", "given", "message"),
+    [
+        (lambda f: f, {"optimizer": "nope"}, "no such column"),
+        (lambda f: f.drop(columns="opt"), {}, "--optimizer COLUMN"),
+        (lambda f: f.drop(columns=["val_acc", "test_acc"]), {}, "--validation"),
+        (lambda f: pd.concat([f, f]), {}, "rows repeat a run"),
+        (lambda f: f.assign(seed="x").assign(lr="fast"), {"lr": "lr"}, "is not a number"),
+        (lambda f: f.rename(columns={"val_acc": "val_zorp", "test_acc": "test_zorp"}), {}, "--better"),
+        (lambda f: f.assign(stage="other"), {"stage": "stage"}, "neither tune nor held-out"),
+    ],
+)
+def test_bad_tables_are_one_line(change, given, message):
+    with pytest.raises(InputError, match=message) as caught:
+        imported(change(table()), **given)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_column_distinguishes_repeated_rows():
+    frame = pd.concat([table(width=8), table(width=16)])
+    with pytest.raises(InputError, match="--setting width"):
+        imported(frame)
+    result, _, _ = imported(frame, settings=("width",))
+    assert len({record["variant"] for record in result.records}) == 4
+
+
+def test_rows_may_be_evaluations():
+    frame = pd.concat([table(lrs=(1e-2,)).assign(epoch=e) for e in (1, 2, 3)])
+    result, _, _ = imported(frame)
+    assert len(result.records) == 12
+    assert len(result.curves) == 36
+    assert {record["steps"] for record in result.records} == {3}
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "jsonl", "json"])
+def test_kinds_of_tables(tmp_path, ending):
+    frame, path = table(), tmp_path / f"results.{ending}"
+    match ending:
+        case "parquet":
+            frame.to_parquet(path)
+        case "jsonl":
+            frame.to_json(path, orient="records", lines=True)
+        case "json":
+            frame.to_json(path, orient="records")
+        case _:
+            frame.to_csv(path, index=False, sep="\t" if ending == "tsv" else ",")
+    read = read_runs([path]).frame
+    assert len(read) == len(frame)
+    np.testing.assert_allclose(read["val_acc"], frame["val_acc"])
+
+
+@pytest.mark.parametrize("content", ["", "a,b\n", "{", "\x00\x01"])
+def test_damaged_tables_are_one_line(tmp_path, content):
+    for ending in ("csv", "json", "parquet", "jsonl"):
+        (tmp_path / f"x.{ending}").write_text(content)
+        with pytest.raises(InputError, match="x"):
+            imported(read_runs([tmp_path / f"x.{ending}"]).frame)
+
+
+def test_a_folder_of_many_files_has_a_pooled_verdict_in_one_command(tmp_path):
+    draw, folder = np.random.default_rng(0), tmp_path / "foreign"
+    for t in range(5):
+        for o in range(4):
+            (folder / f"table{t}").mkdir(parents=True, exist_ok=True)
+            rows = [{"seed": s, "val_acc": v, "test_acc": v + draw.normal(0, 0.01)}
+                    for s in range(5) for v in [0.7 + 0.05 * o + 0.02 * t + draw.normal(0, 0.01)]]  # fmt: skip
+            (folder / f"table{t}" / f"opt{o}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    words = [sys.executable, "-m", "adamcmp", "import", str(folder), "--pattern", "{task}/{optimizer}.jsonl", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+    answer = json.loads(done.stdout)
+    assert answer["exit_code"] == 0, done.stderr
+    assert answer["runs"] == 100
+    assert len(answer["tasks"]) == 5
+    assert "Over 5 tasks: opt3 is significantly better" in " ".join(done.stderr.split())
+    again = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert json.loads(again.stdout)["runs"] == 100
+    assert len(adamcmp.load(tmp_path / "results").records) == 100
+    done = subprocess.run(
+        [sys.executable, "-m", "adamcmp", "report", "results/foreign"], capture_output=True, text=True, check=False,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_path_patterns():
+    expression = path_expression("runs/*/{optimizer}_lr{lr}/s{seed}.json")
+    assert expression.fullmatch("runs/a/adam_lr0.1/s3.json").groupdict() == {
+        "optimizer": "adam",
+        "lr": "0.1",
+        "seed": "3",
+    }
+    with pytest.raises(InputError, match="names in braces"):
+        path_expression("*.json")
+
+
+def test_optuna_storages_are_read(tmp_path):
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    url = f"sqlite:///{tmp_path / 'o.db'}"
+    study = optuna.create_study(study_name="s", storage=url, direction="maximize")
+
+    def objective(trial):
+        trial.suggest_categorical("optimizer", ["adam", "adamw"])
+        trial.set_user_attr("test_acc", 0.5)
+        trial.set_user_attr("seed", trial.number)
+        return trial.suggest_float("lr", 1e-4, 1e-1, log=True)
+
+    study.optimize(objective, n_trials=6)
+    runs = read_runs([tmp_path / "o.db"])
+    assert runs.kind == "Optuna"
+    roles, _ = find_roles(runs.frame, {})
+    assert (roles.optimizer, roles.lr, roles.validation) == ("optimizer", "lr", "validation_value") or roles.test
+
+
+def test_tensorboard_folders_with_hyperparameters_are_read(tmp_path):
+    tensorboard = pytest.importorskip("torch.utils.tensorboard")
+    for name in ("adam", "adamw"):
+        with tensorboard.SummaryWriter(str(tmp_path / name)) as writer:
+            writer.add_scalar("val/acc", 0.6, 1)
+            writer.add_scalar("val/acc", 0.7, 2)
+            writer.add_hparams({"optimizer": name, "lr": 0.1, "seed": 0}, {"test/acc": 0.65}, run_name="hparams")
+    runs = read_runs([tmp_path])
+    assert runs.kind == "TensorBoard"
+    assert sorted(runs.frame["optimizer"]) == ["adam", "adamw"]
+    np.testing.assert_allclose(runs.frame["val/acc"], 0.7, rtol=1e-6)
+    np.testing.assert_allclose(runs.frame["test/acc"], 0.65, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mlflow_stores_are_read(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    for seed in range(2):
+        with mlflow.start_run():
+            mlflow.log_params({"optimizer": "adam", "lr": 0.1, "seed": seed})
+            mlflow.log_metric("val_acc", 0.9)
+    runs = read_runs([tmp_path / "mlflow.db"])
+    assert runs.kind == "MLflow"
+    assert runs.frame["val_acc"].tolist() == [0.9, 0.9]
+
+
+def test_offline_runs_of_wandb_are_read(tmp_path):
+    pytest.importorskip("wandb")
+    program = (
+        "import wandb\nfor seed in range(2):\n"
+        "    run = wandb.init(mode='offline', project='p', config={'optimizer': 'adam', 'lr': 0.1, 'seed': seed})\n"
+        "    run.log({'val_acc': 0.8}); run.log({'val_acc': 0.9, 'test_acc': 0.85}); run.finish()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, check=True, timeout=120)
+    runs = read_runs([tmp_path])
+    assert runs.kind == "Weights & Biases"
+    assert runs.frame["val_acc"].tolist() == [0.9, 0.9]
+    assert sorted(runs.frame["seed"]) == [0, 1]
+
+
+def test_trained_studies_are_not_overwritten(tmp_path):
+    table(lrs=(1e-2,)).to_csv(tmp_path / "digits.csv", index=False)
+    adamcmp.sweep("digits", ["train.steps=5"], results_dir=tmp_path / "results", quiet=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "adamcmp", "import", "digits.csv"], cwd=tmp_path, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "--study" in done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -208,7 +208,7 @@ class _Figures(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name not in self._drawn:
             from adamcmp.figures.registry import FIGURES
-            from adamcmp.figures.style import FigureSkipped, FigureStyle, layout, use_style
+            from adamcmp.figures.style import FigureSkipped, FigureStyle, layout, render_figure, use_style
 
             if name not in self._names():
                 raise KeyError(name)
@@ -220,6 +220,8 @@ class _Figures(Mapping[str, Any]):
                     layout(figure)
             except FigureSkipped as reason:
                 raise KeyError(f"{name}: {reason}") from reason
+            # a notebook shows it, whether pyplot is imported or not
+            figure._repr_png_ = partial(render_figure, figure, "png")  # type: ignore[attr-defined]
             self._drawn[name] = figure
         return self._drawn[name]
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from adamcmp.config.program import MetricSettings
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = "analysis|claims|cli|conformance|engine|figures|metrics|models|optim|plan|storage|studies"
 """Packages whose names are no sections of configurations."""
@@ -38,6 +40,8 @@ def documents():
 @cache
 def exists(reference):
     parts = ["adamcmp", *re.split(r"[./]", reference.removesuffix(".py"))]
+    if parts[1] == "metrics" and parts[2] in MetricSettings.model_fields:  # a section of scripts and functions
+        return True
     for count in range(len(parts), 1, -1):
         try:
             value = import_module(".".join(parts[:count]))

@@ -157,7 +157,13 @@ RECORD: tuple[Column, ...] = (
     Column("best_epoch", REAL, "epoch", "the same in epochs"),
     Column("metrics", TEXT, "", "what train.metrics asked for, measured after the last step; JSON", True),
     Column("final_weight_norm", REAL, "", "Euclidean norm of all parameters after the last step"),
-    Column("engine", TEXT, "", "engine: sequential, or vectorised with other runs in one program", form=DOTTED),
+    Column(
+        "engine",
+        TEXT,
+        "",
+        "engine: sequential, vectorised with other runs in one program, script, function, or imported",
+        form=DOTTED,
+    ),
     Column(
         "engine_settings",
         TEXT,

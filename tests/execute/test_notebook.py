@@ -26,6 +26,19 @@ def test_the_notebook_runs_from_an_empty_folder(tmp_path):
     assert any("image/png" in output.get("data", {}) for output in outputs)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_notebook_on_own_training_runs(tmp_path):
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(ROOT / "examples" / "own_training.ipynb", as_version=4)
+    (tmp_path / "train_loop.py").write_bytes((ROOT / "examples" / "train_loop.py").read_bytes())
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    data = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert sum("significantly better" in str(item.get("text/html", "")) for item in data) >= 1
+    assert any("image/png" in item for item in data)
+
+
 @pytest.mark.slow
 def test_agents_find_the_verdict_where_they_are_told_to(tmp_path):
     rng = np.random.default_rng(0)

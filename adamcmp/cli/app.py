@@ -172,7 +172,7 @@ def print_note(text: str, style: str = "", *, err: bool = True, whole: bool = Fa
     """
     from rich.console import Console
 
-    console = Console(stderr=err or wants_json(), highlight=False)
+    console = Console(force_jupyter=False, stderr=err or wants_json(), highlight=False)
     console.print(show_control_chars(text), style=style, markup=False, soft_wrap=whole or not console.is_terminal)
 
 
@@ -181,7 +181,7 @@ def print_lines(lines: Sequence[Sequence[tuple[str, str]]]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(stderr=wants_json(), highlight=False)
+    console = Console(force_jupyter=False, stderr=wants_json(), highlight=False)
     for parts in lines:
         console.print(Text.assemble(*parts), soft_wrap=True)
 
@@ -190,7 +190,7 @@ def terminal_width() -> int:
     """Return the columns that text may take: those of the terminal up to ``WIDTH``, which a pipe has."""
     from rich.console import Console
 
-    console = Console(stderr=wants_json())
+    console = Console(force_jupyter=False, stderr=wants_json())
     return max(min(console.width, WIDTH), 60) if console.is_terminal else WIDTH
 
 
@@ -338,7 +338,7 @@ def print_table(renderable: Any) -> None:
     """Print a table or text of rich; in a file or pipe without blanks at the ends of lines."""
     from rich.console import Console
 
-    console = Console(highlight=False, stderr=wants_json())
+    console = Console(force_jupyter=False, highlight=False, stderr=wants_json())
     if console.is_terminal:
         console.print(renderable)
         return

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import html
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
+from importlib import import_module
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
+from rich.text import Text
 
 from adamcmp.text_safety import escape_rich as escape
 from adamcmp.text_safety import show_control_chars
@@ -21,12 +24,16 @@ if TYPE_CHECKING:
     from adamcmp.plan.runs import Run
 
 
+NOTEBOOK_SECONDS = 0.5
+"""Seconds between two updates of a notebook's progress bar."""
+
+
 class ProgressBar:
     """A progress bar over all steps: runs done, time left, and the best validation error so far; gone at the end."""
 
     def __init__(self, runs: Sequence[Run], *, label: str = "", compiles: bool = False) -> None:
         self._single = len(runs) == 1
-        console = Console(stderr=True, highlight=False)
+        console = Console(force_jupyter=False, stderr=True, highlight=False)
         self._bar = Progress(
             TextColumn(f"  {label}"),
             TextColumn("{task.fields[done]}", table_column=Column(no_wrap=True)),
@@ -38,7 +45,7 @@ class ProgressBar:
             expand=True,
             transient=True,
             console=console,
-            disable=not (console.is_terminal or shows_widgets(console)),
+            disable=not console.is_terminal,
         )
         self._total = len(runs)
         self._ended = self._diverged = self._failed = 0
@@ -46,6 +53,7 @@ class ProgressBar:
         self._error = runs[0].task.criteria.error
         self._comparable = len({run.task.comparison for run in runs}) == 1
         self._note = ""
+        self._notebook = NotebookLine(label) if is_notebook() else None
         self._began = time.monotonic()
         total = sum(run.task.steps for run in runs)
         self._task = self._bar.add_task("", total=total, done=self._done(), note="compiling" if compiles else "")
@@ -66,6 +74,8 @@ class ProgressBar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+        if self._notebook is not None:
+            self._notebook.clear()
 
     def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
         """Count steps of the runs in training, all together."""
@@ -73,6 +83,7 @@ class ProgressBar:
             error = self._error.text(evaluation.validation_error)
             self._note = f"train loss {evaluation.train_loss:.4f}, validation {self._error.label} {error}"
         self._bar.update(self._task, advance=steps, done=self._done(), note=self._note)
+        self._show_in_notebook()
 
     def say(self, text: str) -> None:
         """Print a message for the user."""
@@ -96,6 +107,12 @@ class ProgressBar:
             best = f"best {self._error.text(error)} ({where})"
             self._note = self._note if self._single else best
         self._bar.update(self._task, done=self._done(), note=self._note)
+        self._show_in_notebook()
+
+    def _show_in_notebook(self) -> None:
+        if self._notebook is not None:
+            task = self._bar.tasks[0]
+            self._notebook.show(task.completed / max(task.total or 1, 1), self._done(), self._note)
 
     def _done(self) -> str:
         counts = f"{self._ended:,}/{self._total:,} runs"
@@ -104,9 +121,43 @@ class ProgressBar:
         return counts + diverged + failed
 
 
-def shows_widgets(console: Console) -> bool:
-    """Return whether a notebook shows progress bars: rich draws them by ipywidgets."""
-    return console.is_jupyter and find_spec("ipywidgets") is not None
+class NotebookLine:
+    """A progress bar of a notebook, as one line of text that replaces itself: rich needs ipywidgets for its own."""
+
+    def __init__(self, label: str) -> None:
+        self._label, self._shown_at, self._began = label, 0.0, time.monotonic()
+        self._handle: Any = None
+
+    def show(self, share: float, done: str, note: str) -> None:
+        """Show the share that is done, the time left and a note, at most twice a second."""
+        now = time.monotonic()
+        if now - self._shown_at < NOTEBOOK_SECONDS:
+            return
+        self._shown_at = now
+        seconds = (now - self._began) * (1 - share) / share if share > 0 else float("inf")
+        left = f"{format_duration(seconds)} left" if share > 0 else ""
+        filled = round(20 * min(share, 1.0))
+        bar = "█" * filled + "░" * (20 - filled)
+        plain = Text.from_markup(f"{done}  {note}").plain
+        self._put(f"<pre>{self._label} {bar} {share:.0%}  {html.escape(plain)}  {left}</pre>")
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self._handle is not None:
+            self._put("")
+
+    def _put(self, text: str) -> None:
+        display: Any = import_module("IPython.display")
+        if self._handle is None:
+            self._handle = display.display(display.HTML(text), display_id=True)
+        else:
+            self._handle.update(display.HTML(text))
+
+
+def is_notebook() -> bool:
+    """Return whether this is the kernel of a notebook."""
+    shell: Any = sys.modules.get("IPython")
+    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
 
 
 def format_duration(seconds: float) -> str:
@@ -131,7 +182,7 @@ def item_progress(total: int, unit: str) -> Iterator[Callable[[str], None]]:
         TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit), BarColumn(),
         TextColumn("{task.description}"), TimeElapsedColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as bar:
+    with Progress(*columns, console=Console(force_jupyter=False, stderr=True, highlight=False), transient=True) as bar:
         task = bar.add_task("", total=total)
         begun = 0
 

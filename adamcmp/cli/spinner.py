@@ -11,5 +11,5 @@ def show_status(first: str) -> Iterator[Callable[[str], None]]:
     """Show a line on stderr if that is a terminal; the yielded function changes it, the end of the block removes it."""
     from rich.console import Console
 
-    with Console(stderr=True, highlight=False).status(f"{first} …") as spinner:
+    with Console(force_jupyter=False, stderr=True, highlight=False).status(f"{first} …") as spinner:
         yield lambda text: spinner.update(f"{text} …")

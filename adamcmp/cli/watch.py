@@ -42,7 +42,7 @@ def watch(
             monitor.refresh()
         return render_dashboard(monitors)
 
-    console = Console(highlight=False)
+    console = Console(force_jupyter=False, highlight=False)
     first = refresh_all()
     if not once and console.is_terminal:
         with signals.defer_signals(), Live(first, console=console, screen=True, auto_refresh=False) as live:

@@ -110,7 +110,7 @@ def _fill_array(
             )
         images[i] = image
 
-    console = Console(stderr=True)
+    console = Console(force_jupyter=False, stderr=True)
     done = pool.map(fill, range(len(files)))
     for _ in track(done, "decoding images", total=len(files), console=console, transient=True):
         pass

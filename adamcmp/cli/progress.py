@@ -45,7 +45,7 @@ class ProgressBar:
             expand=True,
             transient=True,
             console=console,
-            disable=not console.is_terminal,
+            disable=not console.is_terminal or is_notebook(),
         )
         self._total = len(runs)
         self._ended = self._diverged = self._failed = 0

@@ -11,5 +11,10 @@ def show_status(first: str) -> Iterator[Callable[[str], None]]:
     """Show a line on stderr if that is a terminal; the yielded function changes it, the end of the block removes it."""
     from rich.console import Console
 
+    from adamcmp.cli.progress import is_notebook
+
+    if is_notebook():  # whose output would keep every frame
+        yield lambda _: None
+        return
     with Console(force_jupyter=False, stderr=True, highlight=False).status(f"{first} …") as spinner:
         yield lambda text: spinner.update(f"{text} …")

@@ -304,7 +304,8 @@ class _Dispatcher:
         """Have all workers write their checkpoints, and wait for them; jobs that have not begun are cancelled."""
         for slot in self.executor.slots:
             if slot.busy is not None:
-                (self.executor.stop if slot.busy.begun else self.executor.cancel)(slot)
+                has_begun = slot.busy.begun or self.limits is not None  # a program may save before it reports
+                (self.executor.stop if has_begun else self.executor.cancel)(slot)
         waited = 0.0
         while any(slot.busy is not None for slot in self.executor.slots) and waited < STOP_TIMEOUT_SECONDS:
             for slot, answer in self.executor.answers(POLL_SECONDS):

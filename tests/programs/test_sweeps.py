@@ -373,3 +373,49 @@ def test_examples_train(name):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 60
+
+
+INTERRUPTED = """
+import sys, adamcmp
+try:
+    study = adamcmp.sweep("function", {"target": "slow.train", "optimizer": ["adam", "adamw"], "train.steps": 60,
+                          "execute.check": False, "study.seeds": 1, "study.name": sys.argv[1]}, quiet=True)
+    print(sorted(study.records["final_test_error"]))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+SLOW = """
+import time, torch
+
+def train(trial):
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer, state = trial.optimizer([weight]), trial.load()
+    if state:
+        weight.data, start = state["weight"], state["step"]
+        optimizer.load_state_dict(state["optimizer"])
+        open("resumed", "a").write("1")
+    for step in range(state["step"] if state else 0, trial.steps):
+        if trial.should_stop:
+            trial.save({"weight": weight.data, "optimizer": optimizer.state_dict(), "step": step})
+            return
+        weight.grad = weight.data - trial.seed
+        optimizer.step()
+        time.sleep(0.05)
+        trial.report(step + 1, val_loss=weight, test_loss=weight)
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupted_function_resumes_from_its_checkpoint(folder):
+    (folder / "slow.py").write_text(SLOW)
+    (folder / "program.py").write_text(INTERRUPTED)
+    words = [sys.executable, "program.py", "interrupted"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    wait_until(lambda: len(list(folder.rglob("output.log"))) == 2)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[0].strip() == "interrupted"
+    resumed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert (folder / "resumed").read_text() == "11"
+    words[-1] = "whole"
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == resumed

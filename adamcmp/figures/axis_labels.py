@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import pandas as pd
+
 from adamcmp.metrics.spec import METRIC_SPECS, TaskMetrics
 
 DECAYS: dict[str, str] = {
@@ -115,3 +117,8 @@ def tick_labels(values: Sequence[float]) -> list[str]:
         if len(set(labels)) == len(labels):
             return labels
     return [f"{x:.17g}" for x in values]
+
+
+def time_label(table: pd.DataFrame) -> str:
+    """Return the label of an axis of training time: ``step`` where epochs are not known (column ``time_axis``)."""
+    return "step" if "time_axis" in table and (table["time_axis"] == "step").all() else "epoch"

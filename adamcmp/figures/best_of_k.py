@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from adamcmp.figures.axis_labels import display_unit, metric_label, with_unit
+from adamcmp.figures.axis_labels import display_unit, metric_label, time_label, with_unit
 from adamcmp.figures.style import (
     FigureSkipped,
     add_shared_legend,
@@ -93,12 +93,12 @@ def rank_figure(table: pd.DataFrame) -> Figure:
             arm_rows["epoch"], arm_rows["rank"], color=style.colour, ls=style.dash, marker=style.marker, ms=3,
             markevery=every, lw=1.1, label=arm,
         )  # fmt: skip
-    ranks.set(xlabel="epoch", ylabel="mean rank by test error")
+    ranks.set(xlabel=time_label(table), ylabel="mean rank by test error")
     ranks.set_ylim(len(look) + 0.15, 0.85)
     ranks.yaxis.set_major_locator(MaxNLocator(integer=True))
     one = table.drop_duplicates("epoch")
     agreement.plot(one["epoch"], 100 * one["agreement"], color="black", lw=1.2)
-    agreement.set(xlabel="epoch", ylabel="pairs as at\nthe end (%)", ylim=(0, 103))
+    agreement.set(xlabel=time_label(table), ylabel="pairs as at\nthe end (%)", ylim=(0, 103))
     for ax in (ranks, agreement):
         ax.grid(visible=True)
         ax.margins(x=0.02)

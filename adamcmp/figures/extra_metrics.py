@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adamcmp.figures.axis_labels import extra_metric_label
+from adamcmp.figures.axis_labels import extra_metric_label, time_label
 from adamcmp.figures.learning_curves import draw_mean_curves
 from adamcmp.figures.style import (
     ArmStyle,
@@ -68,7 +68,7 @@ def extra_metrics_figure(table: pd.DataFrame) -> Figure:
     look = arm_styles(table["arm"])
     for ax, (name, part) in zip(axes.flat, panels, strict=False):
         _draw_lines(ax, part, look)
-        ax.set(xlabel="epoch", ylabel=extra_metric_label(str(name)))
+        ax.set(xlabel=time_label(table), ylabel=extra_metric_label(str(name)))
     add_shared_legend(fig, 4)
     return fig
 
@@ -100,7 +100,7 @@ def layer_metrics_figure(table: pd.DataFrame) -> Figure:
             ax = axes[row, column]
             _draw_lines(ax, part[part["layer"] == name], look)
             ax.set_ylabel(kind if column == 0 else "")
-            ax.set_xlabel("epoch" if row == len(kinds) - 1 else "")
+            ax.set_xlabel(time_label(table) if row == len(kinds) - 1 else "")
             if row == 0:
                 ax.set_title(_shorten_name(name, (30 if current_style().is_narrow else 75) // len(names)))
     add_shared_legend(fig, 4)

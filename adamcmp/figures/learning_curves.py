@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adamcmp.figures.axis_labels import display_unit, format_tick, metric_label, with_unit
+from adamcmp.figures.axis_labels import display_unit, format_tick, metric_label, time_label, with_unit
 from adamcmp.figures.style import (
     ArmStyle,
     FigureSkipped,
@@ -39,17 +39,19 @@ def learning_curves_figure(means: pd.DataFrame) -> Figure:
     if (means.groupby("arm")["step"].nunique() < 2).all():
         raise FigureSkipped("the winners were evaluated once, after the last step; train.evaluations=5 makes a curve")
     look, criteria = arm_styles(means["arm"]), task_metrics(means)
-    rows, columns = panel_grid(len(LEARNING_METRICS), 3, 1)
+    shown = [metric for metric in LEARNING_METRICS if means[metric].notna().any()]  # a program may report fewer
+    rows, columns = panel_grid(len(shown), 3, 1)
     fig = new_figure(7.0, 1.25 * rows if current_style().is_narrow else 2.15)
     axes = fig.subplots(rows, columns, squeeze=False, sharex=current_style().is_narrow).ravel()
-    for ax, metric in zip(axes, LEARNING_METRICS, strict=True):
+    for ax, metric in zip(axes, shown, strict=True):
         factor, unit = display_unit(metric, criteria)
         draw_mean_curves(ax, means, metric, factor, look)
-        ax.set(xlabel="epoch", ylabel=with_unit(metric_label(metric, criteria), unit))
+        ax.set(xlabel=time_label(means), ylabel=with_unit(metric_label(metric, criteria), unit))
     for ax in axes[:-1] if current_style().is_narrow else ():
         ax.set_xlabel("")
-    errors, losses = ["validation_error", "test_error"], ["train_loss"]
-    for ax, metrics in zip(axes, (errors, errors, losses), strict=True):  # both errors on one scale
+    errors = [metric for metric in shown if metric != "train_loss"]  # on one scale
+    for ax, metric in zip(axes, shown, strict=True):
+        metrics = errors if metric in errors else [metric]
         set_curve_limits(ax, means, metrics, display_unit(metrics[0], criteria)[0])
     handles, _ = axes[0].get_legend_handles_labels()
     cells = means.drop_duplicates("arm").set_index("arm")

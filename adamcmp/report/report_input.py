@@ -83,7 +83,10 @@ class ReportInput:
     _boards: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Escape names, so that they are shown with all their characters."""
+        """Escape names, so that they are shown with all their characters; steps stand for epochs that are not known."""
+        if "epoch" in self.curves and self.curves["epoch"].isna().any():
+            known = self.curves["epoch"].astype(float).fillna(self.curves["step"])
+            object.__setattr__(self, "curves", self.curves.assign(epoch=known))
         name_columns = {name: self.records[name] for name in NAME_COLUMNS if name in self.records}
         texts = {
             name: {value: to_one_line(value) for value in column.dropna().unique()}
@@ -238,6 +241,12 @@ def build_task_report(task: TaskRecords, reported: ReportInput, about: Collectio
         )
         for table in report_tables
     ]
+    if records["epochs"].isna().all():
+        timed = ("learning_curves", "ranks", "metrics_along")
+        report_tables = [
+            table._replace(raw=table.raw.assign(time_axis="step")) if table.name in timed else table
+            for table in report_tables
+        ]
     flips = rank_over_time.count_rank_flips(order)
     said = [
         *format_verdicts(task, pronounced),

@@ -73,6 +73,11 @@ def is_of_program(records: pd.DataFrame) -> bool:
     return bool(settings) and '"program":' in settings[-1]
 
 
+def is_foreign(records: pd.DataFrame) -> bool:
+    """Return whether another program has trained the runs: a script, a function, or one whose results are imported."""
+    return "engine" in records and bool(records["engine"].isin(["script", "function", "imported"]).all())
+
+
 def first_check(study_dirs: Sequence[Path]) -> CheckFindings | None:
     """Return the findings of the only study of a report; several studies have several programs."""
     return load_check(study_dirs[0]) if len(study_dirs) == 1 else None

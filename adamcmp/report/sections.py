@@ -17,6 +17,7 @@ from adamcmp.analysis import TaskRecords
 from adamcmp.figures.axis_labels import decay_name, metric_name
 from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report.answer import format_answer
+from adamcmp.report.check_table import is_foreign
 from adamcmp.report.formatting import describe_mixed_origins, format_seeds, join_unique, runs_hash, wall_seconds
 from adamcmp.report.report_input import TaskReport
 from adamcmp.report.tables import baseline, leaderboard_display
@@ -287,8 +288,12 @@ def protocol_text(report: TaskReport) -> list[str]:
             "optimizer."
         ),
         (
-            f"Seeds: {format_seeds(records['seed'].dropna().astype(int))}; the same seed gives every optimizer the "
-            "same initial weights and batch order."
+            f"Seeds: {format_seeds(records['seed'].dropna().astype(int))}; "
+            + (
+                "the program decides what depends on them."
+                if is_foreign(records)
+                else "the same seed gives every optimizer the same initial weights and batch order."
+            )
         ),
         "Intervals of errors: two-sided 95 % Student t over seeds; none for a single seed.",
         (
@@ -303,7 +308,9 @@ def protocol_text(report: TaskReport) -> list[str]:
         ),
         f"Data: {join_unique(records['data'])} (fingerprint {join_unique(records['data_fingerprint'])}).",
         (
-            f"Loss: {criteria.loss_text}. Model: {join_unique(records['model'])}; "
+            "Loss, model and precision: those of the program."
+            if is_foreign(records)
+            else f"Loss: {criteria.loss_text}. Model: {join_unique(records['model'])}; "
             f"schedule: {join_unique(records['schedule'], 6)}; precision: {join_unique(records['precision'])}."
         ),
     ]

@@ -24,6 +24,7 @@ from adamcmp.analysis.verdicts import Verdict
 from adamcmp.figures.axis_labels import format_tick
 from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report.answer import format_answer
+from adamcmp.report.check_table import is_foreign
 from adamcmp.report.formatting import NO_VALUE, format_mean_ci, format_seeds, join_unique
 from adamcmp.report.report_input import ReportInput, TaskReport, across_tables, claims_report_table
 from adamcmp.report.sections import (
@@ -262,8 +263,15 @@ def _protocol_lines(report: TaskReport) -> list[str]:
     better = "highest" if criteria.error.higher_is_better else "lowest"
     trials = sorted(set(board["trials"]))
     searched = f"{trials[0]:,}" if len(trials) == 1 else f"{trials[0]:,} to {trials[-1]:,}"
+    foreign = is_foreign(records)
+    shared = "" if foreign else ", with the same weights and batches"
+    by_us = (
+        f"{join_unique(records['model'])} on {join_unique(records['data'])}, "
+        f"{join_unique(records['steps'].map('{:,}'.format))} steps, batches of {join_unique(records['batch_size'])}, "
+        f"{criteria.loss_text}, schedule {join_unique(records['schedule'], 6)}"
+    )
     return [
-        f"Tuning: {searched} trials (lr, λ) per optimizer on seeds {seeds}, with the same weights and batches.",
+        f"Tuning: {searched} trials (lr, λ) per optimizer on seeds {seeds}{shared}.",
         f"Selection: the {better} mean validation {criteria.error.label} after the last step, never test data.",
         f"Evaluation: {judged.nunique()} held-out seeds ({format_seeds(judged)})."
         if len(judged)
@@ -272,12 +280,7 @@ def _protocol_lines(report: TaskReport) -> list[str]:
             "Comparison: t-test at 0.05 with the variance over seeds, test examples and selection, and Holm's "
             "correction over pairs. A difference is significant exactly when its simultaneous interval excludes 0."
         ),
-        (
-            f"Training: {join_unique(records['model'])} on {join_unique(records['data'])}, "
-            f"{join_unique(records['steps'].map('{:,}'.format))} steps, batches of "
-            f"{join_unique(records['batch_size'])}, "
-            f"{criteria.loss_text}, schedule {join_unique(records['schedule'], 6)}."
-        ),
+        f"Training: {f'by {report.task.label}' if foreign else by_us}.",
     ]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from adamcmp import signals
-from adamcmp.errors import InputError
+from adamcmp.errors import InputError, suggest_names
 from adamcmp.study import Study
 
 if TYPE_CHECKING:
@@ -21,6 +21,21 @@ if TYPE_CHECKING:
 
 Overrides = Sequence[str] | Mapping[str, Any]
 """Settings to change: ``["optimizer=adam,adamw"]``, or ``{"optimizer": ["adam", "adamw"]}``."""
+
+
+def _name_of(key: str, function: Any) -> str:
+    """Return the importable name of a function, which other processes import.
+
+    Raises:
+        InputError: it is defined in the program or notebook itself, or inside a function.
+    """
+    module, name = str(getattr(function, "__module__", None)), str(getattr(function, "__qualname__", ""))
+    if module == "__main__" or "<" in name or not name:
+        raise InputError(
+            f"{key}: {name or function!r} cannot be imported by other processes; define it in a file, such as "
+            f"my_module.py, and give {key}='my_module.{name.rpartition('.')[2] or 'train'}'"
+        )
+    return f"{module}.{name}"
 
 
 LIST_SETTINGS = ("study.seeds", "train.metrics", "study.spaces", "log", "files")
@@ -47,6 +62,8 @@ def _words(overrides: Overrides) -> list[str]:
 
     words = []
     for key, value in overrides.items():
+        if callable(value):
+            value = _name_of(key, value)
         several = isinstance(value, list | tuple) and len(value) > 0 and key not in LIST_SETTINGS
         text = ",".join(override_text(item) for item in value) if several else override_text(value)
         words.append(f"{key}={text}")
@@ -219,7 +236,11 @@ def compare(
     >>> compare(pd.DataFrame(rows), optimizer="opt", seed="seed", metric="test_acc").verdicts["verdict"].tolist()
     ['untested']
     """
+    import pandas as pd
+
+    from adamcmp.engine.reported_values import to_number
     from adamcmp.importing.roles import find_roles
+    from adamcmp.importing.sources import with_percentages
     from adamcmp.importing.to_records import ImportOptions, to_records
     from adamcmp.report.verdict_text import ComparisonSettings
 
@@ -227,6 +248,14 @@ def compare(
         "optimizer": optimizer, "seed": seed, "test": metric, "validation": validation, "lr": lr,
         "weight_decay": weight_decay, "task": task, "stage": stage, "settings": tuple(settings),
     }  # fmt: skip
+    if not isinstance(frame, pd.DataFrame):
+        raise InputError(f"compare: takes a pandas DataFrame with one row per run, not {type(frame).__name__}")
+    if margin is not None and not (to_number(margin) and 0 < float(margin) < float("inf")):
+        raise InputError(f"margin={margin}: must be a positive number, in the shown unit of the metric")
+    frame = with_percentages(frame.rename(columns=str).reset_index(drop=True))
     roles, _ = find_roles(frame, given)
+    known = set(frame[roles.optimizer].dropna().astype(str)) if roles.optimizer else set()
+    if reference is not None and reference not in known:
+        raise InputError(f"reference={reference}: no such optimizer; {suggest_names(reference, known)}")
     imported = to_records(frame, roles, ImportOptions("comparison", better, unit, tuning_seeds))
     return Study.of_records(imported.records, imported.notes, ComparisonSettings(margin, reference))

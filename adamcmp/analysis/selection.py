@@ -122,10 +122,15 @@ def _distinguishing_parts(task: TaskRecords, alike: Sequence[TaskRecords]) -> st
     """
     label = task.label
     for name, unit in (("train_examples", " examples"), ("epochs", " epochs")):
-        if name in task.records and len({task.records[name].iloc[-1] for task in alike}) > 1:
+        values = {task.records[name].iloc[-1] for task in alike} if name in task.records else set()
+        if len(values) > 1 and not pd.isna(list(values)).any():
             label += f" · {task.records[name].iloc[-1]:,g}{unit}"
     seeds = {task.task: _split_seed(task) for task in alike}
-    return label if len(set(seeds.values())) == 1 else f"{label} · split_seed {seeds[task.task]}"
+    if len(set(seeds.values())) > 1:
+        return f"{label} · split_seed {seeds[task.task]}"
+    # programs: another command, or another version of the script
+    is_program = len(alike) > 1 and '"program":' in str(task.records["settings"].iloc[-1])
+    return f"{label} · version {task.task[:6]}" if is_program else label
 
 
 def _split_seed(task: TaskRecords) -> int | None:
@@ -184,7 +189,11 @@ def _search_name(search: str, other_names: Collection[str]) -> str:
 
 def _setting_text(key: str, value: object) -> str:
     """Return a setting in an optimizer's name: a schedule's name alone, as in ``cosine``; else ``eps=1e-08``."""
-    return str(value).replace("_", " ") if key == "schedule" else f"{key.removeprefix('optimizer.')}={value}"
+    return (
+        str(value).replace("_", " ")
+        if key == "schedule"
+        else f"{key.removeprefix('optimizer.').removeprefix('params.')}={value}"
+    )
 
 
 RECIPE_KEYS = ("batch_size", "loss", "clip_norm", "accumulate", "ema", "augment", "params")
@@ -207,7 +216,9 @@ def _distinguished(settings: str) -> dict[str, object]:
     called = loss.get("name", loss.get("target"))
     if loss and called != LOSS_NAMES[loaded["targets"]][0]:
         recipe["loss"] = called
+    recipe |= {f"params.{key}": value for key, value in recipe.pop("params", {}).items()}
     recipe |= loss.get("arguments", {key: value for key, value in loss.items() if key != "name"})
+    distinguishing.pop("optimizer.choice", None)
     return {**distinguishing, **recipe, "schedule": loaded["schedule"]["name"]}
 
 

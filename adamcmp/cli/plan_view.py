@@ -98,6 +98,8 @@ def format_cost(tuning: ExecutionPlan, held_out: ExecutionPlan, gflops: float) -
         gflops: rate of this machine's fp32 matrix product by torch's default library.
     """
     costs, more = tuning.estimate, held_out.estimate
+    if tuning.limits is not None and tuning.check is None and tuning.runs:
+        return ["Estimated time   not known: the sweep measures a run of your program first"]
     stages = [("tuning", costs.seconds), ("held-out", more.seconds)]
     parts = [f"{name} {format_duration(seconds)}" for name, seconds in stages if seconds > 0]
     is_open = any(choice.open for _, choice in (*tuning.pairs, *held_out.pairs))

@@ -138,6 +138,9 @@ def find_stored_pair(a: str, b: str, name: str | None, results_dir: Path, *, tru
     from adamcmp.report.commands import find_train_command
     from adamcmp.storage.records import find_studies, read_records
 
+    stored = None if name is None else stored_study(name, results_dir)
+    if stored is not None and (read_records(stored)["engine"] == "imported").all():
+        raise InputError(f"settle {a} {b}: {stored} is imported: adamcmp cannot train more of its runs")
     candidates = {
         study_dir: trained
         for study_dir in find_studies(results_dir if name is None else stored_study(name, results_dir) or results_dir)

@@ -224,10 +224,14 @@ def show_next(report: ReportInput, study_dir: Path) -> None:
     """Print the commands that usually follow a sweep."""
     if is_quiet():
         return
+    from adamcmp.report.check_table import is_of_program
+
     steps = [(command_text("report", str(study_dir)), "write report.html, tables and figures")]
     pairs = [verdict for task in report.tasks for verdict in report.verdicts(task)]
     if len(pairs) == 1 and pairs[0].kind == "open" and pairs[0].limit == "seeds":
         folder = [] if study_dir.parent == DEFAULT_RESULTS else ["--results-dir", str(study_dir.parent)]
+        if is_of_program(report.records):
+            folder.append("--trust")
         steps.append((command_text("settle", pairs[0].a, pairs[0].b, *folder), "add held-out seeds until decided"))
     longest = max(len(words) for words, _ in steps) - 2
     for i, (words, what) in enumerate(steps):

@@ -130,7 +130,14 @@ def plan_as_json(
         opened.prepare([*todo, *(run for run in held_out if run.task.facts.fingerprint not in opened.datasets)], doing)
         how, judged = (
             stack.enter_context(
-                prepare_execution(stage, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True)
+                prepare_execution(
+                    stage,
+                    opened.datasets,
+                    opened.device,
+                    opened.plan.config.execute,
+                    dry_run=True,
+                    study_dir=opened.study_dir,
+                )
             )
             for stage in (todo, held_out)
         )
@@ -146,7 +153,9 @@ def plan_as_json(
             stored_text = (
                 f"{len(runs) - len(lacking):,} stored, " if name == "Tuning" and len(lacking) < len(runs) else ""
             )
-            about = f"{stored_text}{len(stage):,} to train, about {progress.format_duration(plan_.estimate.seconds)}"
+            is_known = plan_.limits is None or plan_.check is not None
+            time = f"about {progress.format_duration(plan_.estimate.seconds)}" if is_known else "time not known yet"
+            about = f"{stored_text}{len(stage):,} to train, {time}"
             lines.append((plan_view.format_stage(name, stage, about), ""))
     lines += [(line, "") for line in plan_view.format_cost(how, judged, rate)]
     lines += [(line, "") for line in plan_view.format_strategies(how) if is_verbose()]
@@ -374,9 +383,9 @@ def train(
                         benchmarks=benchmarks,
                     )
                 )
+            show_header(opened)
             if how.check is not None:
                 todo = store_checked(opened, how, provenance, leases)
-            show_header(opened)
             show_summary(opened, todo)
             before = len(runs) - len(todo)
             if not todo:
@@ -417,9 +426,8 @@ def store_checked(opened: Session, how: ExecutionPlan, provenance: Provenance, l
     writer = RunWriter(opened.study_dir, provenance, leases.release)
     writer.add(how.checked)
     writer.store()
-    if how.check.fingerprint not in opened.printed:
-        opened.printed.add(how.check.fingerprint)
-        for line in plan_view.format_check(how.check, is_new=bool(how.checked) or not is_quiet()):
+    if how.is_checked_now:
+        for line in plan_view.format_check(how.check, is_new=not is_quiet()):
             print_note(line, "" if line.startswith("  ") else "yellow")
     return how.runs
 

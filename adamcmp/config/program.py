@@ -145,7 +145,9 @@ def make_program(kind: ProgramKind, values: Mapping[str, Any]) -> dict[str, Any]
     """
     params, metrics = values.get("params") or {}, values.get("metrics") or {}
     files = values.get("files") or []
-    files = [files] if isinstance(files, str) else list(files)
+    files = [files] if isinstance(files, str) else files
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        raise InputError(f"files={files}: give paths, such as files=[data/train.bin]")
     if not isinstance(params, Mapping) or not isinstance(metrics, Mapping):
         raise InputError("params and metrics: are mappings of names to values, such as params.dropout=0.1")
     shared = {"kind": kind, "params": params, "metrics": metrics, "folder": str(Path.cwd())}
@@ -229,7 +231,7 @@ def _script_files(words: Sequence[str]) -> list[Path]:
     script = _script_word(words)
     files: list[Path] = []
     if script is not None and script in plain:
-        is_module = "-m" in words and words[words.index("-m") + 1] == script
+        is_module = "-m" in words[:-1] and words[words.index("-m") + 1] == script
         path = _module_file(script) if is_module else Path(script)
         if path is None or not path.is_file():
             folder = Path.cwd()

@@ -34,7 +34,14 @@ from adamcmp.engine.reported_values import (
     to_evaluations,
 )
 from adamcmp.engine.run_result import Evaluation, ExampleErrors, RunResult
-from adamcmp.engine.script_process import End, adopt_orphans, kill_left_process, run_script
+from adamcmp.engine.script_process import (
+    End,
+    adopt_orphans,
+    kill_descendants,
+    kill_left_process,
+    run_script,
+    unblocked_signals,
+)
 from adamcmp.engine.strategy.types import Shard
 from adamcmp.engine.trial import CHECKPOINT_FILE, StopTraining, TimeLimit, Trial, call_function, seeded
 from adamcmp.errors import InputError, describe_exception
@@ -233,10 +240,13 @@ def _call_function(
         function = find_target(task.program.target, "target")
         torch.set_num_threads(limits.threads)
         log = (folder / "output.log").open("a", encoding="utf-8")
-        with log, redirect_stdout(log), redirect_stderr(log), seeded(run.seed, device):
+        adopt_orphans()
+        with log, redirect_stdout(log), redirect_stderr(log), seeded(run.seed, device), unblocked_signals():
             call_function(function, trial)
     except StopTraining:
         outcome.how = _ending(folder, control, limit) or "stopped"
+    except KeyboardInterrupt:
+        outcome.error = "the function has raised KeyboardInterrupt"
     except SystemExit as error:
         outcome.error = f"the function has called sys.exit({error.code!r})"
     except InputError as error:
@@ -245,6 +255,7 @@ def _call_function(
         outcome.error = describe_exception(error)
     finally:
         torch.set_num_threads(threads)
+        kill_descendants()
     outcome.records, outcome.examples = trial.records, trial.example_errors
     memory = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     with suppress(psutil.Error):

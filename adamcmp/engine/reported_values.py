@@ -32,9 +32,14 @@ SPLIT_WORDS = "validation|valid|val|dev|eval|test|train|training"
 METRIC_WORDS = "loss|accuracy|acc|error|err|rmse|mae|mse|f1|auc|perplexity|ppl|r2|score"
 SPOKEN = re.compile(rf"\b((?:{SPLIT_WORDS})[ _/.-](?:{METRIC_WORDS}))\s+({NUMBER})\s*(%?)", re.IGNORECASE)
 """``val acc 0.91``."""
+ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+"""Colors and movements of a terminal."""
+NOT_FINITE = re.compile(r"(?<![\w'\".])(-?(?:nan|inf))(?![\w'\".(])", re.IGNORECASE)
+"""A number that is not finite, in a Python dictionary."""
 COUNTER = re.compile(r"\b(epoch|step|iteration|iter)[ :=#]*(\d+)", re.IGNORECASE)
 """``Epoch 3``."""
 STEP_NAMES = ("step", "global_step", "iteration", "iter", "steps", "epoch")
+MAX_STEP = 2.0**53
 MAX_RECORDS = 20_000
 """Records of a run that are kept while it prints."""
 MAX_EXAMPLE_BLOCKS = 4096
@@ -54,6 +59,7 @@ class LineParser:
 
     def feed(self, line: str) -> Record | None:
         """Take a line; return the record that it adds or completes, if any."""
+        line = ANSI.sub("", line) if "\x1b" in line else line
         if self._pattern is not None:
             match = self._pattern.search(line)
             values = {k: n for k, v in match.groupdict().items() if (n := to_number(v)) is not None} if match else {}
@@ -105,7 +111,7 @@ def parse_object(line: str) -> Record | None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         try:
-            value = ast.literal_eval(text)
+            value = ast.literal_eval(NOT_FINITE.sub(r"'\1'", text))  # Python has no literal of them
         except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
             return None
     return flatten(value) if isinstance(value, dict) else None
@@ -130,7 +136,10 @@ def to_number(value: Any) -> float | None:
     if hasattr(value, "item") and getattr(value, "numel", lambda: getattr(value, "size", 1))() == 1:
         value = value.item()
     if isinstance(value, int | float):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:  # a whole number of hundreds of digits
+            return math.inf if value > 0 else -math.inf
     if isinstance(value, str):
         try:
             return float(value)
@@ -159,7 +168,7 @@ def read_metric_file(path: Path) -> list[Record]:
             content = json.loads(text)
         except ValueError:
             content = [json.loads(line) for line in text.splitlines() if line.strip()]
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise InputError(f"{path.name}: cannot be read as JSON or CSV ({one_line(error)})") from error
     items = content if isinstance(content, list) else [content]
     return [flatten(item) for item in items if isinstance(item, dict)]
@@ -352,7 +361,7 @@ def _steps(rows: Sequence[Record], name: str) -> list[int]:
     for key in names:
         values = [row.get(key, math.nan) for row in rows]
         known = [value for value in values if math.isfinite(value)]
-        whole = all(value == int(value) and value >= 0 for value in known)
+        whole = all(0 <= value < MAX_STEP and value == int(value) for value in known)
         if not known or not whole or any(b <= a for a, b in pairwise(known)):
             continue
         steps, last = [], 0
@@ -393,7 +402,7 @@ def read_examples(folder: Path, setting: str | None, test_error: float) -> Examp
         else:
             values = np.loadtxt(path, delimiter=",", ndmin=1)
         values = np.asarray(values, np.float64).reshape(-1)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, TypeError, EOFError, RecursionError) as error:
         raise InputError(f"{path.name}: no errors per test example can be read from it ({one_line(error)})") from error
     return pack_examples(values, test_error, path.name)
 

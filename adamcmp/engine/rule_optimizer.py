@@ -7,6 +7,7 @@ calls the kernel that the engine calls. Small parameters of one shape are rows o
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adamcmp.config.compose import compose
 from adamcmp.config.instantiate import find_target
@@ -45,6 +46,8 @@ def optimizer_settings(name: str, **changes: Any) -> AnyRule:
     Raises:
         InputError: there is no such configuration, or a setting does not exist or has a wrong value.
     """
+    if not re.fullmatch(r"[\w./-]+", str(name)):
+        raise InputError(f"optimizer {name!r}: give the name of one optimizer, as `adamcmp list optimizers` lists them")
     composed = compose(find_config("config"), [f"optimizer={name}"])
     values = dict(composed.values["optimizer"])
     if unknown := [key for key in changes if key not in values and key != "groups" and "_target_" not in values]:
@@ -133,6 +136,8 @@ def _decoupled_class(kind: Any) -> Any:
 
 def _param_groups(settings: AnyRule, params: Parameters, ratios: Mapping[str, float]) -> list[dict[str, Any]]:
     """Return parameter groups, split where learning rate or λ differ by the settings."""
+    if isinstance(params, nn.Module | Tensor) or not isinstance(params, Iterable):
+        raise InputError(f"{settings.name}: give parameters, such as model.named_parameters(), not one {_kind(params)}")
     items = list(params)
     groups: list[Any] = items if items and all(isinstance(item, dict) for item in items) else [{"params": items}]
     result: list[dict[str, Any]] = []
@@ -143,7 +148,9 @@ def _param_groups(settings: AnyRule, params: Parameters, ratios: Mapping[str, fl
                 f"{settings.name}: a parameter group takes lr and weight_decay, not {unknown[0]}; give other settings "
                 "as keyword arguments"
             )
-        changes = {key: float(group[key]) for key in ("lr", "weight_decay") if key in group}
+        if "params" not in group:
+            raise InputError(f"{settings.name}: a parameter group lacks params")
+        changes = {key: _group_number(settings, key, group[key]) for key in ("lr", "weight_decay") if key in group}
         of_group = settings.model_copy(update=changes)
         split: dict[tuple[float, float], dict[str, Any]] = {}
         for name, p in _named_parameters(settings, group):
@@ -164,14 +171,36 @@ def _param_groups(settings: AnyRule, params: Parameters, ratios: Mapping[str, fl
     return result
 
 
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+def _group_number(settings: AnyRule, key: str, value: Any) -> float:
+    """Return a learning rate or λ of a group.
+
+    Raises:
+        InputError: it is not a finite number of at least 0.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise InputError(f"{settings.name}: {key}={value!r} of a parameter group must be a number, 0 or larger")
+    return number
+
+
 def _named_parameters(settings: AnyRule, group: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
     """Return names and parameters of a group; names are empty where none are given."""
     members = group["params"]
     members = [members] if isinstance(members, Tensor) else list(members)
-    names = group.get("param_names") or [""] * len(members)
+    names = group.get("param_names")
+    names = [""] * len(members) if names is None else list(names)
+    if len(names) != len(members):
+        raise InputError(f"{settings.name}: {len(names)} param_names for {len(members)} parameters")
     pairs = [item if isinstance(item, tuple) else (name, item) for name, item in zip(names, members, strict=True)]
     for pair in pairs:
-        if len(pair) != 2 or not isinstance(pair[1], Tensor):
+        if len(pair) != 2 or not isinstance(pair[1], Tensor) or not isinstance(pair[0], str):
             raise InputError(
                 f"{settings.name}: parameters are tensors, pairs of name and tensor, or groups, not "
                 f"{type(pair[-1]).__name__}; give model.named_parameters()"
@@ -282,8 +311,11 @@ class RuleOptimizer(torch.optim.Optimizer):
     @torch.no_grad()
     def load_state_dict(self, state_dict: Any) -> None:
         """Load the state of an optimizer of the same rule and parameters."""
-        self.train()
         super().load_state_dict(state_dict)
+        self._training = bool(state_dict.get("training", True))
+        members = [p for group in self.param_groups for p in group["params"]]
+        if any(set(self.state.get(p, ())) != set(self._state_names(p)) for p in members):
+            raise InputError(f"{self.rule.name}: the state is of another optimizer")
         for every in self._rows.values():
             for rows in every:
                 for i, p in enumerate(rows.params):
@@ -291,6 +323,17 @@ class RuleOptimizer(torch.optim.Optimizer):
                         tensor[i].copy_(self.state[p][name])
                 self._point_to_rows(rows)
         self._tables.clear()
+
+    def _state_names(self, p: Tensor) -> tuple[str, ...]:
+        """Return the names of the state of a parameter."""
+        return next(
+            (tuple(rows.state) for every in self._rows.values() for rows in every if any(p is q for q in rows.params)),
+            (),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, and whether the parameters hold the weights of training or of evaluation."""
+        return {**super().state_dict(), "training": self._training}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return all attributes, so that copies can train."""

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -109,7 +109,8 @@ class _Reader(threading.Thread):
     def _pass_on(self, line: bytes) -> None:
         """Hand a line on; one that is too long has no metrics."""
         if line and len(line) <= MAX_LINE_BYTES:
-            self._on_line(line.decode("utf-8", "replace"))
+            with suppress(Exception):  # the output must be read on, whatever a line holds
+                self._on_line(line.decode("utf-8", "replace"))
 
 
 def adopt_orphans() -> None:
@@ -240,11 +241,34 @@ def kill_descendants() -> None:
     if not _has_children():
         return
     with suppress(psutil.Error):
-        children = psutil.Process().children(recursive=True)
+        children = [child for child in psutil.Process().children(recursive=True) if not _is_of_python(child)]
         for child in children:
             with suppress(psutil.Error):
                 child.kill()
         psutil.wait_procs(children, timeout=1.0)
+
+
+def _is_of_python(process: psutil.Process) -> bool:
+    """Return whether a process is a helper of multiprocessing, which a function that uses it needs again."""
+    with suppress(psutil.Error):
+        return any(name in " ".join(process.cmdline()) for name in ("resource_tracker", "multiprocessing.forkserver"))
+    return False
+
+
+@contextmanager
+def unblocked_signals() -> Iterator[None]:
+    """Let programs that are started inside the block receive signals; this process does nothing on them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _has_children() -> bool:

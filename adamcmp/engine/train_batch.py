@@ -107,6 +107,8 @@ def train_batch(
     if not settings:
         raise InputError("train_batch: settings are empty; give a mapping per run, such as [{'lr': 1e-3}]")
     names = {"data": f"data_{id(data)}", "model": f"model_{id(model)}"}
+    if not isinstance(data, Mapping) and not (isinstance(data, tuple | list) and len(data) == 2):
+        raise InputError("train_batch: data is a pair (x, y), or a mapping of train, validation and test to pairs")
     parts = data if isinstance(data, Mapping) else {"train": tuple(data)}
     _objects[names["data"]] = lambda: dict(parts)
     _objects[names["model"]] = _builder(model)

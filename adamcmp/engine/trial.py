@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import math
 import random
 import time
@@ -198,7 +199,10 @@ class Trial:
             if to_number(value) is None and not isinstance(value, Mapping):
                 raise InputError(f"trial.report: {name} is {value!r:.80}, which is not a number")
         if step is not None:
-            record = {"step": float(step), **record}
+            number = to_number(step)
+            if number is None:
+                raise InputError(f"trial.report: step is {step!r:.80}, which is not a number")
+            record = {"step": number, **record}
         self.records.append(record)
         self._reported(record)
         if not self._looked and self._ending() is not None:
@@ -207,7 +211,10 @@ class Trial:
     def report_examples(self, errors: Any) -> None:
         """Report the error of each test example after training; their mean is the test metric."""
         values = errors.detach().cpu().numpy() if isinstance(errors, torch.Tensor) else errors
-        self.example_errors = np.asarray(values, np.float64).reshape(-1)
+        try:
+            self.example_errors = np.asarray(values, np.float64).reshape(-1)
+        except (TypeError, ValueError) as error:
+            raise InputError("trial.report_examples: takes one number per test example") from error
 
     @property
     def should_stop(self) -> bool:
@@ -221,8 +228,13 @@ class Trial:
         Args:
             state: tensors, numbers, texts and containers of them, such as state dictionaries.
         """
+        content = io.BytesIO()
+        try:
+            torch.save({"state": dict(state), "records": self.records}, content)
+        except Exception as error:
+            raise InputError("trial.save: takes tensors, numbers, texts and containers of them") from error
         with atomic_write(self.folder / CHECKPOINT_FILE, sync=True) as file:
-            torch.save({"state": dict(state), "records": self.records}, file)
+            file.write(content.getbuffer())
 
     def load(self) -> dict[str, Any] | None:
         """Return the state that an interrupted training of this trial has saved; None if there is none."""
@@ -287,7 +299,7 @@ def _report_item(trial: Trial, item: Any) -> None:
         trial.report_examples(item["test_errors"])
     numbers = {key: value for key, value in values.items() if to_number(value) is not None}
     step = numbers.pop("step", None)
-    trial.report(None if step is None else int(step), numbers)
+    trial.report(None if step is None or not math.isfinite(float(step)) else int(step), numbers)
 
 
 class TimeLimit:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -69,6 +70,8 @@ class ExecutionPlan:
     """Resources of each run of a script or function."""
     check: ProgramCheck | None = None
     """Findings of the check of a script or function."""
+    is_checked_now: bool = False
+    """The check was made for this plan; else an earlier one is stored."""
     checked: tuple[RunResult, ...] = ()
     """Results of planned runs that the check has trained."""
     search: SearchSettings | None = None
@@ -96,6 +99,7 @@ def prepare_execution(
     dry_run: bool = False,
     benchmarks: bool = True,
     say: Callable[[str], None] = lambda _: None,
+    study_dir: Path | None = None,
 ) -> Iterator[ExecutionPlan]:
     """Choose how to train runs, with the processes that it takes.
 
@@ -107,7 +111,9 @@ def prepare_execution(
         InputError: the matrix library that is set would not compute in fp32 here, or there is no cluster.
     """
     if program_of(todo) is not None:
-        with _program_execution(todo, device, settings, store, search, say, dry_run=dry_run) as plan:
+        with _program_execution(
+            todo, device, settings, store, search, say, dry_run=dry_run, study_dir=study_dir
+        ) as plan:
             yield plan
         return
     if settings.matmul == "onednn" and device.type == "cpu" and onednn_rounds_to_bf16():
@@ -193,6 +199,7 @@ def _program_execution(
     say: Callable[[str], None],
     *,
     dry_run: bool,
+    study_dir: Path | None = None,
 ) -> Iterator[ExecutionPlan]:
     """Yield a plan for runs of a script or function, after its check."""
     task = todo[0].task
@@ -200,7 +207,9 @@ def _program_execution(
     on_ray = settings.where == "ray" and not dry_run
     gpus = torch.cuda.device_count() if device.type == "cuda" else 0
     memory = training_memory(settings, torch.device("cpu"), ())
-    check = ProgramCheck.load(store.study_dir, fingerprint_of(task)) if store is not None else None
+    folder = study_dir or (store.study_dir if store is not None else None)
+    check = ProgramCheck.load(folder, fingerprint_of(task)) if folder is not None else None
+    made_now = check is None
 
     def counted(check: ProgramCheck | None, executor: Executor | None = None) -> int:
         if executor is not None and on_ray:
@@ -212,7 +221,7 @@ def _program_execution(
     ) -> ExecutionPlan:
         return ExecutionPlan(
             device, {}, settings, _program_estimate(runs, check, processes, limits.threads, memory), executor,
-            limits, check, tuple(done), search,
+            limits, check, made_now, tuple(done), search,
         )  # fmt: skip
 
     def threads(processes: int) -> int:

@@ -44,6 +44,8 @@ AUTO_LIMIT_FACTOR, MIN_AUTO_LIMIT_SECONDS = 20.0, 600.0
 """Time limit of a run without ``execute.minutes_per_run``: factor of the longest check run, and its minimum."""
 LARGE_LOG_BYTES = 100e6
 POLL_SECONDS = 0.2
+OVERDUE_SECONDS = 8.0
+"""Seconds beyond the time limit after which a run of a check is killed with its process."""
 
 
 @dataclass(frozen=True)
@@ -260,11 +262,15 @@ def _run_all(
                 executor.cancel(slot)
             raise KeyboardInterrupt
         for slot in executor.slots:
-            if slot.busy is not None and time.monotonic() - began[slot.busy] > limits.seconds + 30.0:
+            if (
+                slot.busy is not None
+                and time.monotonic() - began[slot.busy] > (1 + limits.retries) * limits.seconds + OVERDUE_SECONDS
+            ):
                 i = slot.busy
                 executor.cancel(slot)
                 left -= 1
-                yield i, _failed(runs[i], f"ran longer than {limits.seconds / 60:.3g} min")
+                minutes = limits.seconds / 60
+                yield i, _failed(runs[i], f"ran longer than {minutes:.3g} min; execute.minutes_per_run sets the limit")
         for slot, answer in executor.answers(POLL_SECONDS):
             i = slot.busy
             if i is None:

@@ -48,7 +48,7 @@ from adamcmp.plan.runs import Run
 
 STOP_TIMEOUT_SECONDS = 60.0
 """Seconds that workers have to write their checkpoints."""
-OVERDUE_SECONDS = 15.0
+OVERDUE_SECONDS = 8.0
 """Seconds beyond its time limit after which a run is killed with its process."""
 WAIT_SECONDS = 1.0
 """Seconds between two looks at what other drivers have stored."""

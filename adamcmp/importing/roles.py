@@ -62,6 +62,13 @@ def find_roles(frame: pd.DataFrame, given: Mapping[str, Any]) -> tuple[Roles, se
     Raises:
         InputError: a column does not exist, or there is no optimizer or no metric.
     """
+    if frame.columns.nlevels > 1:
+        raise InputError("the table has several levels of column names; give one name per column")
+    if not frame.columns.is_unique:
+        repeated = str(frame.columns[frame.columns.duplicated()][0])
+        raise InputError(f"the table has several columns {repeated!r}; give each its own name")
+    if frame.empty:
+        raise InputError("the table has no rows")
     names = [str(name) for name in frame.columns if frame[name].notna().any()]
     roles, guessed = Roles(), set[str]()
     for role, column in given.items():

@@ -52,7 +52,23 @@ def read_runs(paths: Sequence[Path], pattern: str | None = None) -> ImportedRuns
     if not frames:
         raise InputError(f"{paths[0]}: holds no runs; give a CSV file, a folder of JSON files, or a tracker's folder")
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
+    frame = with_percentages(frame)
     return ImportedRuns(frame, parts[0].kind, sum(part.files for part in parts))
+
+
+PERCENTAGE = r"\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?\s*%\s*"
+
+
+def with_percentages(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which texts such as ``91.2 %`` are the number 91.2, in columns that hold only such texts."""
+    changes = {}
+    for name in frame.columns if frame.columns.is_unique else ():
+        texts = frame[name].dropna()
+        if len(texts) and not pd.api.types.is_numeric_dtype(texts):
+            texts = texts.astype(str)
+            if texts.str.fullmatch(PERCENTAGE).all():
+                changes[name] = pd.to_numeric(frame[name].astype(str).str.replace("%", ""), errors="coerce")
+    return frame.assign(**changes) if changes else frame
 
 
 def _read_path(path: Path, pattern: str | None) -> ImportedRuns:
@@ -181,7 +197,10 @@ def path_expression(pattern: str) -> re.Pattern[str]:
             seen.add(name)
     if not seen:
         raise InputError(f"--pattern {pattern}: has no names in braces, such as {{optimizer}}/seed{{seed}}.json")
-    return re.compile("".join(parts))
+    try:
+        return re.compile("".join(parts))
+    except re.error as error:
+        raise InputError(f"--pattern {pattern}: a name in braces is a word such as {{seed}} ({error})") from error
 
 
 def _wandb_run(path: Path) -> dict[str, Any]:

@@ -37,6 +37,15 @@ class ImportOptions:
     """Seeds that select trials; the others are held out. None: half of them, where there are enough."""
     command: str = "adamcmp import"
 
+    def __post_init__(self) -> None:
+        """Refuse options without a meaning."""
+        if self.better not in ("auto", "lower", "higher"):
+            raise InputError(f"better={self.better}: must be lower, higher or auto")
+        if not isinstance(self.unit, str):
+            raise InputError(f"unit={self.unit!r}: must be share, percent, auto, or the text of a unit")
+        if self.tuning_seeds is not None and self.tuning_seeds < 1:
+            raise InputError(f"tuning_seeds={self.tuning_seeds}: must be at least 1")
+
 
 @dataclass(frozen=True)
 class ImportResult:
@@ -88,7 +97,7 @@ def _typed(frame: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
         if column is None:
             table[role] = math.nan
             continue
-        table[role] = pd.to_numeric(frame[column], errors="coerce")
+        table[role] = _numbers(frame[column])
         wrong = frame[column][table[role].isna() & frame[column].notna()]
         wrong = wrong[~wrong.astype(str).str.lower().isin(["nan", "inf", "-inf"])]
         if len(wrong):
@@ -99,13 +108,16 @@ def _typed(frame: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
     if roles.lr is None:
         table["lr"] = 1.0
         notes.append("no learning rates: shown as 1; trials cannot be told from each other by them")
-    elif table["lr"].isna().any() or (table["lr"] <= 0).any():
-        bad = table["lr"].isna() | (table["lr"] <= 0)
+    elif not ((table["lr"] > 0) & np.isfinite(table["lr"])).all():
+        bad = ~((table["lr"] > 0) & np.isfinite(table["lr"]))
         notes.append(f"{int(bad.sum()):,} rows without a positive learning rate are left out")
         missing |= bad
     if roles.weight_decay is None:
         table["weight_decay"] = 0.0
     table["weight_decay"] = table["weight_decay"].fillna(0.0)
+    if not np.isfinite(table["weight_decay"]).all():
+        raise InputError(f"--weight-decay {roles.weight_decay}: holds a number that is not finite")
+    table["step"] = table["step"].where(table["step"].abs() < MAX_STEP)
     settings: list[Any] = [
         {name: _plain(value) for name, value in zip(roles.settings, values, strict=True)}
         for values in zip(*(frame[name] for name in roles.settings), strict=True)
@@ -113,8 +125,8 @@ def _typed(frame: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
     table["settings"] = settings
     table["variant"] = [canonical_json(value) for value in table["settings"]]
     if roles.seed is not None:
-        seeds = pd.to_numeric(frame[roles.seed], errors="coerce")
-        is_whole = seeds.notna() & (seeds == seeds.round()) & (seeds >= 0)
+        seeds = _numbers(frame[roles.seed])
+        is_whole = np.isfinite(seeds) & (seeds == seeds.round()) & (seeds >= 0) & (seeds < MAX_SEED)
         if is_whole.all():
             table["seed"] = seeds.astype("int64")
         else:  # names of folds or repetitions
@@ -122,7 +134,24 @@ def _typed(frame: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
             notes.append(f"{roles.seed}: is numbered, since it holds other values than whole numbers")
     if roles.stage is not None:
         table["stage"] = frame[roles.stage].astype(str).str.lower()
+    if missing.all():
+        raise InputError("no rows are left: " + ("; ".join(notes) or "the table is empty"))
+    known = None if roles.stage is None else table.loc[~missing, "stage"].map(STAGES)
+    if known is not None and known.notna().all() and not known.eq("tune").any():
+        raise InputError(f"--stage {roles.stage}: no row is tune, so that no runs select trials")
     return table[~missing].copy()
+
+
+MAX_STEP, MAX_SEED = 2.0**53, 2.0**53
+"""Whole numbers that a float64 holds."""
+
+
+def _numbers(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return a column as float64; what is not a number is NaN."""
+    if pd.api.types.is_complex_dtype(column):
+        raise InputError(f"{column.name}: holds complex numbers")
+    numbers = pd.to_numeric(column, errors="coerce")
+    return pd.Series(numbers.to_numpy(dtype=np.float64, na_value=math.nan), index=column.index)
 
 
 def _plain(value: Any) -> Any:

@@ -113,7 +113,11 @@ def plan_study(
         seen.setdefault(run.id, run)
     _check_held_out(base, config, seen.values())
     check_script_runs(list(seen.values()), config.study.confirm.seeds)
-    described = {**base.values, "study": {**config.study.model_dump(mode="json"), "spaces": describe_spaces(spaces)}}
+    ours = ("data", "model", "init") if config.program is not None else ()
+    described = {
+        **{key: value for key, value in base.values.items() if key not in ours},
+        "study": {**config.study.model_dump(mode="json"), "spaces": describe_spaces(spaces)},
+    }
     text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, default_flow_style=None)
     return Plan(config, mark_only_trials(tuple(seen.values())), count - len(seen), text, search)
 

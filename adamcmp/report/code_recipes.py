@@ -20,6 +20,7 @@ from adamcmp.errors import InputError, one_line, suggest_names
 from adamcmp.figures.axis_labels import metric_label
 from adamcmp.metrics.spec import LOSS_TEXTS
 from adamcmp.optim.schedules import restart_periods
+from adamcmp.report.check_table import is_foreign
 from adamcmp.report.formatting import format_mean_ci
 from adamcmp.report.optimizer_code import keras_optimizer, optax_optimizer, torch_optimizer
 from adamcmp.report.program_code import program_code
@@ -200,7 +201,8 @@ def best_training_code(records: pd.DataFrame, arm: str, frameworks: Iterable[str
             where = f"lr {row['lr']:.6g}, λ {row['weight_decay']:.6g}, its best trial on {task.label}"
             title = f"{row['arm']}, {where}: {', '.join(recipes)}; mean ± 95 % CI, {row['n']} tuning seeds"
             first = runs.sort_values("seed").iloc[0]
-            texts += [training_code(first, framework, title) for framework in frameworks]
+            kinds = ["torch"] if is_foreign(runs) else frameworks  # a program has one form
+            texts += [training_code(first, framework, title) for framework in kinds]
     if not texts:
         raise InputError(f"--optimizer {arm}: no such optimizer with a completed trial; {suggest_names(arm, names)}")
     return texts

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pprint import pformat
 from typing import Any
 
+import yaml
+
+from adamcmp.config.lookup import list_group
 from adamcmp.config.program import fill_placeholders
 from adamcmp.text_safety import to_one_line
 
 HIDDEN = ("name", "label", "rule", "source", "target", "built", "decay_given", "has_decay", "choice", "arguments")
 WIDTH = 100
+
+
+@cache
+def shipped_settings(name: str) -> frozenset[str]:
+    """Return the settings of an optimizer configuration that adamcmp ships."""
+    path = list_group("optimizer").get(name)
+    return frozenset() if path is None else frozenset(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
 
 
 def program_code(settings: Mapping[str, Any], record: Mapping[Any, Any], framework: str, title: str) -> str:
@@ -45,8 +56,9 @@ def program_code(settings: Mapping[str, Any], record: Mapping[Any, Any], framewo
     head.append(f"# called by {to_one_line(program['target'])}" + (f" with params {params!r}" if params else ""))
     if framework != "torch":
         return "\n".join([*head, "# the function trains in PyTorch", ""])
+    known = {"lr", "weight_decay", *shipped_settings(str(optimizer["name"])), *optimizer.get("arguments", {})}
     arguments = {key: value for key, value in {**optimizer, **optimizer.get("arguments", {})}.items()
-                 if key not in HIDDEN and value not in ([], None)}  # fmt: skip
+                 if key in known and key not in HIDDEN and value not in ([], None)}  # fmt: skip
     inner = ", ".join(f"{key}={value!r}" for key, value in arguments.items() if key.isidentifier())
     call = f"optimizer = adamcmp.optimizer({optimizer['name']!r}, model.named_parameters(), {inner})"
     return "\n".join([*head, "import adamcmp", "", call, ""])

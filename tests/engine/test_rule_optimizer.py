@@ -123,6 +123,32 @@ def test_schedule_free_weights_are_swapped_for_evaluation():
     torch.testing.assert_close(model[0].weight.detach(), trained, rtol=0, atol=0)
 
 
+def test_a_state_of_schedule_free_saved_for_evaluation_resumes():
+    model = net()
+    optimizer = adamcmp.optimizer("schedule_free", model.named_parameters(), lr=1e-2)
+    for x, y in batches():
+        backward(model, x, y)
+        optimizer.step()
+    optimizer.eval()
+    other = copy.deepcopy(model)
+    second = adamcmp.optimizer("schedule_free", other.named_parameters(), lr=1e-2)
+    second.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for x, y in batches():
+        for each, its in ((model, optimizer), (other, second)):
+            its.train()
+            backward(each, x, y)
+            its.step()
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=0, atol=0)
+
+
+def test_a_state_of_another_optimizer_is_refused():
+    optimizer = adamcmp.optimizer("lion", net().named_parameters())
+    other = torch.optim.AdamW(net().parameters())
+    with pytest.raises(InputError, match="another optimizer"):
+        optimizer.load_state_dict(other.state_dict())
+
+
 def test_a_closure_is_called_and_its_loss_returned():
     model = net()
     optimizer = adamcmp.optimizer("adamw_cautious", model.named_parameters())
@@ -161,6 +187,17 @@ def test_muon_without_names_warns():
         ({"name": "adamw", "params": [1.0]}, "float"),
         ({"name": "adamw", "params": [{"params": [nn.Parameter(torch.ones(1))], "betas": (0, 0)}]}, "betas"),
         ({"name": "adamw_normalized"}, "steps="),
+        ({"name": "a,b"}, "one optimizer"),
+        ({"name": "adam", "params": nn.Linear(2, 2)}, "named_parameters"),
+        ({"name": "adam", "params": nn.Parameter(torch.ones(2))}, "named_parameters"),
+        ({"name": "adam", "params": None}, "named_parameters"),
+        ({"name": "adam", "params": [{"lr": 1.0}]}, "lacks params"),
+        ({"name": "adam", "params": [{"params": [nn.Parameter(torch.ones(1))], "lr": -1}]}, "0 or larger"),
+        ({"name": "adam", "params": [{"params": [nn.Parameter(torch.ones(1))], "lr": float("nan")}]}, "0 or larger"),
+        (
+            {"name": "adam", "params": [{"params": [nn.Parameter(torch.ones(1))], "param_names": []}]},
+            "no parameter|names",
+        ),
         ({"name": "adamw", "groups": [{"params": "*.bias"}]}, "named_parameters"),
     ],
 )

@@ -99,6 +99,8 @@ def test_ids_follow_hydra_configurations_and_given_files(folder):
         (COMMAND + " > log", [], "shell=true"),
         (COMMAND + " $HOME", [], "shell=true"),
         (COMMAND + " 'open", [], "close each quote"),
+        (COMMAND, ["files=5"], "give paths"),
+        (COMMAND + " -m", ["files=nope"], "nope"),
         ("[python, {lr: 1, x: 2}]", [], "lr"),
     ],
 )

@@ -107,6 +107,47 @@ def test_bad_tables_are_one_line(change, given, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (lambda f: f, {"better": "up"}, "lower, higher or auto"),
+        (lambda f: f, {"margin": -1}, "positive"),
+        (lambda f: f, {"margin": "a"}, "positive"),
+        (lambda f: f, {"reference": "zzz"}, "no such optimizer"),
+        (lambda f: f, {"tuning_seeds": 0}, "at least 1"),
+        (lambda f: f, {"unit": 5}, "text of a unit"),
+        (lambda f: f.iloc[:0], {}, "no rows"),
+        (lambda f: f.assign(opt=None), {}, "optimizer"),
+        (lambda f: f.set_axis(["opt", *f.columns[1:-1], "seed"], axis=1), {}, "several columns"),
+        (lambda f: f.assign(test_acc=1j), {}, "test_acc"),
+        (lambda f: f.assign(wd=np.inf), {}, "not finite"),
+        (lambda f: f.assign(learning_rate=0.0), {}, "no rows are left"),
+        (lambda f: f.to_dict(), {}, "DataFrame"),
+    ],
+)
+def test_bad_comparisons_are_one_line(change, options, message):
+    arguments = {"optimizer": "opt", "seed": "seed", "metric": "test_acc", **options}
+    with pytest.raises(InputError, match=message) as caught:
+        adamcmp.compare(change(table()), **arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda f: f.assign(**{"5": 1}).rename(columns={"5": 5}),
+        lambda f: f.set_index("seed", drop=False),
+        lambda f: f.astype({"opt": "category"}),
+        lambda f: f.assign(test_acc=f["test_acc"].astype("Float64")),
+        lambda f: f.assign(step=1e30),
+        lambda f: f.assign(test_acc=[f"{100 * v:.2f} %" for v in f["test_acc"]]),
+    ],
+)
+def test_tables_of_other_shapes_are_compared(change):
+    study = adamcmp.compare(change(table()), optimizer="opt", seed="seed", metric="test_acc")
+    assert study.verdicts["verdict"].tolist() == ["different"]
+
+
 def test_a_column_distinguishes_repeated_rows():
     frame = pd.concat([table(width=8), table(width=16)])
     with pytest.raises(InputError, match="--setting width"):

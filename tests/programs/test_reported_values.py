@@ -39,6 +39,9 @@ def parsed(*lines, pattern=None):
         (["Test accuracy: 12.5 %"], [{"test_accuracy": 0.125}]),
         (["val_loss=nan"], [{"val_loss": math.nan}]),
         (['{"val_loss": NaN}'], [{"val_loss": math.nan}]),
+        (["{'eval_loss': nan, 'epoch': 1.0}"], [{"eval_loss": math.nan, "epoch": 1.0}]),
+        (["\x1b[32mval_acc\x1b[0m: \x1b[1m0.9\x1b[0m"], [{"val_acc": 0.9}]),
+        (['{"val_error": 1' + "0" * 400 + "}"], [{"val_error": math.inf}]),
         (["loading 3 files from /tmp/x", "", "{broken", "100%|####| 3/3"], []),
         (["x" * 5000], []),
     ],
@@ -102,6 +105,12 @@ def test_a_test_metric_after_the_training_belongs_to_the_last_evaluation():
     evaluations = to_evaluations(records, find_metrics([records], MetricSettings()))
     assert [e.step for e in evaluations] == [10, 20]
     assert evaluations[-1].test_error == 0.55
+
+
+def test_steps_that_are_no_whole_numbers_are_counted():
+    for step in (1e30, -1, 0.5, math.nan):
+        records = [{"step": step, "val_loss": 3.0}]
+        assert [e.step for e in to_evaluations(records, find_metrics([records], MetricSettings()))] == [1]
 
 
 def test_many_lines_do_not_fill_memory():

@@ -272,6 +272,14 @@ def text(trial):
 def two(trial, more):
     return {}
 
+def interrupts(trial):
+    raise KeyboardInterrupt
+
+def spawns(trial):
+    import subprocess
+    subprocess.Popen(["sleep", "996"], start_new_session=True)
+    return {"val_loss": trial.lr, "test_loss": trial.lr}
+
 def loops(trial):
     if trial.lr > 0.005:
         while True:
@@ -319,6 +327,41 @@ def test_a_function_that_raises_or_never_ends_fails_alone(module):
     records = sweep_function(f"{module}.raises").records
     assert set(records.loc[records["lr"] > 0.005, "error"]) == {"ValueError: too large"}
     assert (records.loc[records["lr"] < 0.005, "status"] == "completed").all()
+
+
+def test_a_function_that_interrupts_is_one_line(module):
+    with pytest.raises(InputError, match="raised KeyboardInterrupt"):
+        sweep_function(f"{module}.interrupts")
+
+
+def test_processes_of_a_function_end_with_it(module):
+    assert (sweep_function(f"{module}.spawns").records["status"] == "completed").all()
+    assert not left_running("sleep 996")
+
+
+@pytest.mark.slow
+def test_a_function_that_never_ends_is_killed_at_its_limit(module):
+    settings = {"execute.minutes_per_run": 0.02, "study.seeds": 1, "optimizer": "adamw", "execute.check": False}
+    records = sweep_function(f"{module}.loops", **settings).records
+    assert records.set_index("lr")["status"].to_dict() == {1e-3: "completed", 1e-2: "failed"}
+    assert "should_stop" in records.loc[records["lr"] == 1e-2, "error"].iloc[0]
+
+
+def test_a_function_may_be_given_itself(module, monkeypatch):
+    import importlib
+
+    function = importlib.import_module(module).returns
+    assert len(adamcmp.sweep("function", {"target": function, "study.confirm.seeds": 0}, quiet=True).records) == 1
+    with pytest.raises(InputError, match="define it in a file"):
+        adamcmp.sweep("function", {"target": lambda trial: {}}, quiet=True)
+
+
+def test_params_distinguish_optimizers_and_can_be_settled(folder):
+    study = sweep(ARGPARSE + " --dropout {params.dropout}", **{"params.dropout": [0.0, 0.5], "optimizer.lr": [1e-2]})
+    assert set(study.leaderboard["arm"]) == {f"{o} · dropout={d}" for o in ("adam", "adamw") for d in ("0", "0.5")}
+    words = ["settle", "adam · dropout=0", "adam · dropout=0.5", "--trust", "--max-seeds", "8"]
+    done = subprocess.run([sys.executable, "-m", "adamcmp", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_checkpoints_resume_with_the_same_result(tmp_path):

@@ -90,7 +90,7 @@ def sweep(
         results_dir: folder or URL of results.
         config_dir: folder with YAML files of your own.
         device: ``cpu``, ``cuda``, … or None for the configuration's.
-        limit: train at most so many of the missing runs.
+        limit: maximum number of missing runs to train.
         quiet: print warnings only.
 
     Raises:
@@ -254,8 +254,8 @@ def compare(
         raise InputError(f"margin={margin}: must be a positive number, in the shown unit of the metric")
     frame = with_percentages(frame.rename(columns=str).reset_index(drop=True))
     roles, _ = find_roles(frame, given)
-    known = set(frame[roles.optimizer].dropna().astype(str)) if roles.optimizer else set()
-    if reference is not None and reference not in known:
-        raise InputError(f"reference={reference}: no such optimizer; {suggest_names(reference, known)}")
+    optimizers = set(frame[roles.optimizer].dropna().astype(str)) if roles.optimizer else set()
+    if reference is not None and reference not in optimizers:
+        raise InputError(f"reference={reference}: no such optimizer; {suggest_names(reference, optimizers)}")
     imported = to_records(frame, roles, ImportOptions("comparison", better, unit, tuning_seeds))
     return Study.of_records(imported.records, imported.notes, ComparisonSettings(margin, reference))

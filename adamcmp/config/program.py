@@ -217,7 +217,7 @@ def _script_word(words: Sequence[str]) -> str | None:
 
 
 def _script_files(words: Sequence[str]) -> list[Path]:
-    """Return the files that a command names, with what its script imports and Hydra's configurations.
+    """Return the files that a command names, with the imports of its script and Hydra's configurations.
 
     Raises:
         InputError: the program or the script is not there.

@@ -64,7 +64,7 @@ def split_script_optimizer(overrides: Sequence[str]) -> tuple[list[str], str | N
         if override.key_or_group == "optimizer":
             choice = str(override.value())
         elif override.key_or_group == "optimizer._target_":
-            raise InputError(f"{text}: a script has its own optimizers; give the name that it takes: optimizer=NAME")
+            raise InputError(f"{text}: a script implements its optimizers; give the name that it takes: optimizer=NAME")
         elif override.key_or_group.startswith("optimizer.") and text[0] not in "+~":
             remaining.append(f"++{text}")
         else:

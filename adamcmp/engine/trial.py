@@ -1,4 +1,4 @@
-"""A trial: what a user's training function receives, and reports to."""
+"""A trial: the argument of a user's training function, with its settings and the interface for reports."""
 
 from __future__ import annotations
 
@@ -269,7 +269,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def call_function(function: Callable[..., Any], trial: Trial) -> None:
-    """Call a training function, and take what it returns or yields as reports.
+    """Call a training function; dictionaries that it returns or yields are reports.
 
     Raises:
         InputError: it returns anything but a mapping or nothing, or takes other arguments.

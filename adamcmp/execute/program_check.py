@@ -70,7 +70,7 @@ class ProgramCheck:
     """Findings of a check."""
 
     fingerprint: str
-    """Of the program that was checked."""
+    """Hash of the checked program and its number of steps."""
     reported: ReportedMetrics
     runs: tuple[CheckRun, ...] = ()
     seconds: float = 0.0
@@ -129,7 +129,7 @@ def output_folder(study_dir: Path) -> Path:
 
 
 def fingerprint_of(task: ProgramTask) -> str:
-    """Return what a check depends on: the program, and its number of steps."""
+    """Return a hash of the program and its number of steps, on which a check depends."""
     return short_hash(f"{task.comparison}|{task.steps}")
 
 

@@ -1,8 +1,8 @@
 """Pruning of runs of the user's programs: asynchronous successive halving.
 
 At each rung, T/η^k steps, a run is compared with the runs of its optimizer and seed that have reached the rung so far:
-it goes on if it is among the best 1/η of them. Runs of other seeds of a pruned trial end too, since a trial counts with
-all of its seeds. Which runs are pruned depends on the order in which they report; records state it.
+it continues if it is among the best 1/η of them. Runs of other seeds of a pruned trial end too, since a trial counts
+with all of its seeds. Which runs are pruned depends on the order in which they report; records state it.
 
 Source: L. Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020.
 """

@@ -161,7 +161,7 @@ def _read_folder(folder: Path, pattern: str | None) -> ImportedRuns:
 
 
 def _read_files(folder: Path, pattern: str | None) -> ImportedRuns:
-    """Return the rows of all tables below a folder, with what their paths say."""
+    """Return the rows of all tables below a folder, with columns from their paths."""
     expression = path_expression(pattern) if pattern is not None else None
     frames: list[pd.DataFrame] = []
     for i, path in enumerate(sorted(folder.rglob("*"))):

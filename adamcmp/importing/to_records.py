@@ -54,7 +54,7 @@ class ImportResult:
     records: list[dict[str, Any]]
     curves: list[dict[str, Any]]
     notes: tuple[str, ...]
-    """What is missing or was concluded, and its consequence."""
+    """Missing values and conclusions, each with its consequence."""
 
 
 def to_records(frame: pd.DataFrame, roles: Roles, options: ImportOptions) -> ImportResult:
@@ -107,7 +107,7 @@ def _typed(frame: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
         notes.append(f"{int(missing.sum()):,} rows without an optimizer are left out")
     if roles.lr is None:
         table["lr"] = 1.0
-        notes.append("no learning rates: shown as 1; trials cannot be told from each other by them")
+        notes.append("no learning rates: shown as 1; the learning rate cannot distinguish trials")
     elif not ((table["lr"] > 0) & np.isfinite(table["lr"])).all():
         bad = ~((table["lr"] > 0) & np.isfinite(table["lr"]))
         notes.append(f"{int(bad.sum()):,} rows without a positive learning rate are left out")
@@ -136,8 +136,8 @@ def _typed(frame: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
         table["stage"] = frame[roles.stage].astype(str).str.lower()
     if missing.all():
         raise InputError("no rows are left: " + ("; ".join(notes) or "the table is empty"))
-    known = None if roles.stage is None else table.loc[~missing, "stage"].map(STAGES)
-    if known is not None and known.notna().all() and not known.eq("tune").any():
+    stages = None if roles.stage is None else table.loc[~missing, "stage"].map(STAGES)
+    if stages is not None and stages.notna().all() and not stages.eq("tune").any():
         raise InputError(f"--stage {roles.stage}: no row is tune, so that no runs select trials")
     return table[~missing].copy()
 
@@ -147,7 +147,7 @@ MAX_STEP, MAX_SEED = 2.0**53, 2.0**53
 
 
 def _numbers(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return a column as float64; what is not a number is NaN."""
+    """Return a column as float64, with NaN for texts and missing values."""
     if pd.api.types.is_complex_dtype(column):
         raise InputError(f"{column.name}: holds complex numbers")
     numbers = pd.to_numeric(column, errors="coerce")
@@ -192,7 +192,7 @@ def _last_steps(table: pd.DataFrame, roles: Roles) -> tuple[pd.DataFrame, pd.Dat
 
 
 def _number_seeds(table: pd.DataFrame, notes: list[str]) -> None:
-    """Number the runs of each trial where there are no seeds; no two optimizers share a number, so none is paired."""
+    """Number the runs of each trial if there are no seeds; optimizers share no numbers, so their runs are unpaired."""
     if "seed" in table:
         return
     number = table.groupby(KEYS, dropna=False).cumcount()
@@ -246,7 +246,7 @@ def _stages(table: pd.DataFrame, roles: Roles, options: ImportOptions, notes: li
         fewest = int(table.groupby(KEYS, dropna=False)["seed"].nunique().min())
         if roles.seed is None or fewest < MIN_SEEDS_TO_SPLIT:
             notes.append(
-                "tuned on the seeds it is judged on: trials are selected by these runs, so that no pair is tested; "
+                "tuned on the seeds it is judged on: these runs select the trials, so that no pair is tested; "
                 f"give {MIN_SEEDS_TO_SPLIT} seeds or more, or --stage with held-out runs"
             )
             return tuned

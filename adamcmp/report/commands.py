@@ -34,8 +34,8 @@ def find_train_command(records: pd.DataFrame, arms: tuple[str, str]) -> TrainCom
     names = pd.concat(
         [ordered[["command", "arm"]], ordered[["command", "optimizer"]].set_axis(["command", "arm"], axis=1)]
     )
-    shown = [task.records[["command", "arm"]] for task in split_by_task(ordered)]  # with settings that vary
-    arms_by_command = pd.concat([names, *shown]).dropna().groupby("command")["arm"].agg(set)
+    labels = [task.records[["command", "arm"]] for task in split_by_task(ordered)]  # with settings that vary
+    arms_by_command = pd.concat([names, *labels]).dropna().groupby("command")["arm"].agg(set)
     trained = ordered.loc[ordered["command"].str.split().str[1].isin(TRAINING_COMMANDS), "command"]
     latest = [command for command in trained if set(arms) <= arms_by_command[command]]
     if not latest:

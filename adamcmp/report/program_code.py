@@ -56,9 +56,9 @@ def program_code(settings: Mapping[str, Any], record: Mapping[Any, Any], framewo
     head.append(f"# called by {to_one_line(program['target'])}" + (f" with params {params!r}" if params else ""))
     if framework != "torch":
         return "\n".join([*head, "# the function trains in PyTorch", ""])
-    known = {"lr", "weight_decay", *shipped_settings(str(optimizer["name"])), *optimizer.get("arguments", {})}
+    accepted = {"lr", "weight_decay", *shipped_settings(str(optimizer["name"])), *optimizer.get("arguments", {})}
     arguments = {key: value for key, value in {**optimizer, **optimizer.get("arguments", {})}.items()
-                 if key in known and key not in HIDDEN and value not in ([], None)}  # fmt: skip
+                 if key in accepted and key not in HIDDEN and value not in ([], None)}  # fmt: skip
     inner = ", ".join(f"{key}={value!r}" for key, value in arguments.items() if key.isidentifier())
     call = f"optimizer = adamcmp.optimizer({optimizer['name']!r}, model.named_parameters(), {inner})"
     return "\n".join([*head, "import adamcmp", "", call, ""])

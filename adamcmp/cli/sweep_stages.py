@@ -387,7 +387,7 @@ def train(
             if how.check is not None:
                 todo = store_checked(opened, how, provenance, leases)
             show_summary(opened, todo)
-            before = len(runs) - len(todo)
+            before = len(runs) - len(lacking) + len(how.checked)
             if not todo:
                 return len(lacking)
             print_strategies(plan_view.format_stage(label, runs, rest), before, len(todo), how, opened.printed)

@@ -17,9 +17,15 @@ COMMANDS = re.findall(r"^adamcmp (.*?) *# (\w+)\.py$", (EXAMPLES / "README.md").
 
 
 def test_every_example_has_its_command():
-    assert sorted(name for _, name in COMMANDS) == sorted(path.stem for path in EXAMPLES.glob("*.py"))
-    for path in EXAMPLES.glob("*.py"):
+    parts = sorted(EXAMPLES.glob("own_*.py"))
+    assert sorted(name for _, name in COMMANDS) == [path.stem for path in parts]
+    for path in parts:
         assert len(path.read_text().splitlines()) < 25
+    for path in set(EXAMPLES.glob("*.py")) - set(parts):  # training functions: tests/programs runs them
+        text = path.read_text()
+        assert f"adamcmp sweep function target={path.stem}.train " in text.splitlines()[0]
+        assert len(text.splitlines()) <= 60
+        assert f"[{path.name}]" in (EXAMPLES / "README.md").read_text()
 
 
 @pytest.mark.parametrize(("words", "name"), COMMANDS, ids=[name for _, name in COMMANDS])

@@ -85,7 +85,7 @@ def split_by_task(records: pd.DataFrame) -> list[TaskRecords]:
 def with_validation_as_test(records: pd.DataFrame) -> pd.DataFrame:
     """Return records in which a split without any metric has that of the other one: test or validation.
 
-    The column ``compared_on`` is ``validation`` where there is no test metric, and ``test`` where there is no
+    The column ``compared_on`` is ``validation`` for runs without a test metric, and ``test`` for runs without a
     validation metric. Reports warn that selection and comparison share data.
     """
     if "final_test_error" not in records or "final_validation_error" not in records:

@@ -40,8 +40,8 @@ def import_results(
         list[Path],
         typer.Argument(
             metavar="SOURCE…",
-            help="CSV, TSV, Parquet or JSON files; a folder of them; a folder or store of W&B, MLflow, TensorBoard or "
-            "Optuna.",
+            help="CSV, TSV, Parquet or JSON files, a folder of them, or a folder or store of W&B, MLflow, TensorBoard "
+            "or Optuna.",
         ),
     ],
     study: Annotated[str | None, typer.Option(help="Name of the study. Default: that of the source.")] = None,

@@ -24,6 +24,7 @@ from adamcmp.config.instantiate import find_target
 from adamcmp.config.program import Program, fill_placeholders
 from adamcmp.engine.checkpoint import TrainingControl, TrainingStopped
 from adamcmp.engine.reported_values import (
+    STEP_NAMES,
     LineParser,
     Record,
     Records,
@@ -43,7 +44,7 @@ from adamcmp.engine.script_process import (
     unblocked_signals,
 )
 from adamcmp.engine.strategy.types import Shard
-from adamcmp.engine.trial import CHECKPOINT_FILE, StopTraining, TimeLimit, Trial, call_function, seeded
+from adamcmp.engine.trial import CHECKPOINT_FILE, StopTraining, Trial, call_function, seeded
 from adamcmp.errors import InputError, describe_exception
 from adamcmp.plan.programs import ProgramTask, ReportedMetrics, placeholder_values, with_metrics
 from adamcmp.plan.runs import Run
@@ -51,6 +52,8 @@ from adamcmp.plan.runs import Run
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PRUNE_FILE = ".prune"
 """File in the folder of a run by which the driver ends it early."""
+OVERDUE_SECONDS = 8.0
+"""Seconds beyond its time limit after which a run is killed with its worker."""
 OUTPUT_FOLDER = "output"
 """Folder of a study with a private folder per run of a program."""
 
@@ -67,6 +70,16 @@ class ProgramLimits:
     """Folder of the private folders of all runs."""
     is_check: bool = False
     """Metrics are yet to be found: results have records, and no evaluations."""
+
+    @property
+    def kill_seconds(self) -> float:
+        """Seconds after which the driver kills a run with its worker, which should have ended it before."""
+        return self.seconds * (1 + self.retries) + OVERDUE_SECONDS
+
+    @property
+    def overdue_text(self) -> str:
+        """Reason of a run that takes longer."""
+        return f"ran longer than {self.seconds / 60:.3g} min; give execute.minutes_per_run a larger value"
 
 
 @dataclass
@@ -125,16 +138,18 @@ class _Progress:
 
     def __init__(self, task: ProgramTask, control: TrainingControl) -> None:
         self._task, self._control, self._done = task, control, 0
-        self._count = 0
+        self._count, self._newest = 0, Record()
 
     def take(self, records: Sequence[Record]) -> None:
-        """Receive all records so far."""
-        if self._task.reported is None or self._task.reported.validation not in records[-1]:
+        """Receive all records so far; only the newest is read, since programs may print thousands."""
+        record, reported, step_name = records[-1], self._task.reported, self._task.program.metrics.step
+        if reported is None or reported.validation not in record or record is self._newest:
             return
-        evaluations = to_evaluations(records, self._task.reported, self._task.program.metrics.step)
-        if len(evaluations) > self._count:
-            self._count = len(evaluations)
-            self._advance(evaluations[-1].step if self._task.has_steps else 0, evaluations[-1])
+        self._count, self._newest = self._count + 1, record
+        (evaluation,) = to_evaluations([record], reported, step_name)
+        if not record.keys() & {step_name, *STEP_NAMES}:
+            evaluation = evaluation._replace(step=self._count)
+        self._advance(evaluation.step if self._task.has_steps else 0, evaluation)
 
     def _advance(self, step: int, evaluation: Evaluation | None) -> None:
         step = min(step, self._task.steps)
@@ -146,11 +161,11 @@ class _Progress:
         self._advance(self._task.steps, None)
 
 
-def _ending(folder: Path, control: TrainingControl, limit: TimeLimit) -> End | None:
-    """Return why a run is to end now."""
+def _ending(folder: Path, control: TrainingControl, until: float) -> End | None:
+    """Return why a run is to end now; ``until`` is its last moment by the monotonic clock."""
     if control.stop_requested():
         return "stopped"
-    if limit.is_over:
+    if time.monotonic() > until:
         return "time limit"
     return "pruned" if (folder / PRUNE_FILE).exists() else None
 
@@ -162,19 +177,18 @@ def _run_script(
     values = placeholder_values(run, str(folder))
     words = [fill_placeholders(word, values, quote=program.shell) for word in program.command]
     parser = LineParser(program.metrics.pattern)
-    limit = TimeLimit(limits.seconds)
+    until = time.monotonic() + limits.seconds
     adopt_orphans()
     kill_left_process(folder)
 
     def on_line(line: str) -> None:
         if parser.feed(line) is not None:
-            with suppress(Exception):  # the driver may be gone; the run's end says so
-                progress.take(parser.records)
+            progress.take(parser.records)
 
     try:
         end = run_script(
             words, folder=folder, working_folder=Path(program.folder), shell=program.shell, on_line=on_line,
-            environment=_environment(device, limits.threads), ending=lambda: _ending(folder, control, limit),
+            environment=_environment(device, limits.threads), ending=lambda: _ending(folder, control, until),
         )  # fmt: skip
     except OSError as error:
         return _Outcome(error=f"{words[0]}: cannot be started: {error.strerror or error}")
@@ -182,7 +196,7 @@ def _run_script(
     resources["output_bytes"] = float(end.output_bytes)
     outcome = _Outcome(parser.records, end.how, None, resources)
     if end.how == "time limit":
-        outcome.error = f"ran longer than {limits.seconds / 60:.3g} min; give execute.minutes_per_run a larger value"
+        outcome.error = limits.overdue_text
     elif end.how == "exited" and end.exit_code != 0:
         code = f"signal {-end.exit_code}" if end.exit_code < 0 else f"exit code {end.exit_code}"
         outcome.error = f"{code}: {end.last_error_line}".rstrip(": ")
@@ -225,14 +239,14 @@ def _environment(device: torch.device, threads: int) -> dict[str, str]:
 def _call_function(
     run: Run, task: ProgramTask, device: torch.device, folder: Path, control: TrainingControl, progress: _Progress
 ) -> _Outcome:
-    limits, limit = control.limits, TimeLimit(control.limits.seconds)
+    limits, until = control.limits, time.monotonic() + control.limits.seconds
     seen: list[Record] = []
 
     def reported(record: Record) -> None:
         seen.append(record)
         progress.take(seen)
 
-    trial = Trial(run, device, folder, ending=lambda: _ending(folder, control, limit), reported=reported)
+    trial = Trial(run, device, folder, ending=lambda: _ending(folder, control, until), reported=reported)
     outcome = _Outcome()
     threads = torch.get_num_threads()
     before = time.perf_counter(), time.process_time()
@@ -244,7 +258,7 @@ def _call_function(
         with log, redirect_stdout(log), redirect_stderr(log), seeded(run.seed, device), unblocked_signals():
             call_function(function, trial)
     except StopTraining:
-        outcome.how = _ending(folder, control, limit) or "stopped"
+        outcome.how = _ending(folder, control, until) or "stopped"
     except KeyboardInterrupt:
         outcome.error = "the function has raised KeyboardInterrupt"
     except SystemExit as error:
@@ -263,10 +277,10 @@ def _call_function(
     seconds = time.perf_counter() - before[0]
     outcome.resources = {"seconds": seconds, "cpu_seconds": time.process_time() - before[1], "bytes": memory}
     if outcome.how == "exited" and outcome.error is None:
-        ended = _ending(folder, control, limit)
+        ended = _ending(folder, control, until)
         outcome.how = ended if ended in ("stopped", "pruned") else "exited"
     if outcome.how == "time limit":
-        outcome.error = f"ran longer than {limits.seconds / 60:.3g} min; give execute.minutes_per_run a larger value"
+        outcome.error = limits.overdue_text
     return outcome
 
 

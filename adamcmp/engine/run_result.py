@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, NamedTuple
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Self
 
 from adamcmp.engine.strategy.types import Strategy
 from adamcmp.plan.runs import Run
@@ -82,6 +82,14 @@ class RunResult:
     """Values as a program of the user has reported them."""
     resources: Mapping[str, float] = field(default_factory=dict)
     """``seconds``, ``cpu_seconds`` and peak ``bytes`` of a program."""
+
+    @classmethod
+    def failed(cls, run: Run, error: str, strategy: Strategy, device: str) -> Self:
+        """Return the result of a run that has failed outside its engine, such as by the death of its process."""
+        return cls(
+            run=run, status="failed", evaluations=(), error=error, parameters=None, strategy=strategy, device=device,
+            seconds=0.0, finished_at=datetime.now(UTC),
+        )  # fmt: skip
 
     @property
     def metrics(self) -> Mapping[str, float]:

@@ -6,7 +6,6 @@ import inspect
 import io
 import math
 import random
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -231,7 +230,7 @@ class Trial:
         content = io.BytesIO()
         try:
             torch.save({"state": dict(state), "records": self.records}, content)
-        except Exception as error:
+        except Exception as error:  # pickling raises anything
             raise InputError("trial.save: takes tensors, numbers, texts and containers of them") from error
         with atomic_write(self.folder / CHECKPOINT_FILE, sync=True) as file:
             file.write(content.getbuffer())
@@ -243,7 +242,7 @@ class Trial:
             return None
         try:
             saved = torch.load(path, map_location=self.device, weights_only=True)
-        except Exception as error:
+        except Exception as error:  # a damaged file makes torch raise anything
             raise InputError(f"{path}: cannot be read; save tensors, numbers and texts only") from error
         self.records[:] = saved["records"]
         for record in self.records:
@@ -300,15 +299,3 @@ def _report_item(trial: Trial, item: Any) -> None:
     numbers = {key: value for key, value in values.items() if to_number(value) is not None}
     step = numbers.pop("step", None)
     trial.report(None if step is None or not math.isfinite(float(step)) else int(step), numbers)
-
-
-class TimeLimit:
-    """Seconds after which a training is to end."""
-
-    def __init__(self, seconds: float = math.inf) -> None:
-        self._until = time.monotonic() + seconds
-
-    @property
-    def is_over(self) -> bool:
-        """Whether they have passed."""
-        return time.monotonic() > self._until

@@ -44,8 +44,6 @@ AUTO_LIMIT_FACTOR, MIN_AUTO_LIMIT_SECONDS = 20.0, 600.0
 """Time limit of a run without ``execute.minutes_per_run``: factor of the longest check run, and its minimum."""
 LARGE_LOG_BYTES = 100e6
 POLL_SECONDS = 0.2
-OVERDUE_SECONDS = 8.0
-"""Seconds beyond the time limit after which a run of a check is killed with its process."""
 
 
 @dataclass(frozen=True)
@@ -255,22 +253,18 @@ def _run_all(
                 run = runs[i]
                 shard = Shard(run.task, update_kernel_name(run.optimizer), (run,), Strategy(engine=_engine(run)))
                 began[i] = time.monotonic()
-                executor.submit(slot, TrainRequest(shard, None, None, math.inf, is_check=True, limits=limits), i)
+                executor.submit(slot, TrainRequest(shard, None, None, math.inf, limits=limits), i)
         progress(len(runs) - left)
         if signals.stop_requested():
             for slot in executor.slots:
                 executor.cancel(slot)
             raise KeyboardInterrupt
         for slot in executor.slots:
-            if (
-                slot.busy is not None
-                and time.monotonic() - began[slot.busy] > (1 + limits.retries) * limits.seconds + OVERDUE_SECONDS
-            ):
+            if slot.busy is not None and time.monotonic() - began[slot.busy] > limits.kill_seconds:
                 i = slot.busy
                 executor.cancel(slot)
                 left -= 1
-                minutes = limits.seconds / 60
-                yield i, _failed(runs[i], f"ran longer than {minutes:.3g} min; execute.minutes_per_run sets the limit")
+                yield i, _failed(runs[i], limits.overdue_text)
         for slot, answer in executor.answers(POLL_SECONDS):
             i = slot.busy
             if i is None:
@@ -299,12 +293,7 @@ def _engine(run: Run) -> Any:
 
 
 def _failed(run: Run, error: str) -> RunResult:
-    from datetime import UTC, datetime
-
-    return RunResult(
-        run=run, status="failed", evaluations=(), error=error, parameters=None, strategy=Strategy(engine=_engine(run)),
-        device="cpu", seconds=0.0, finished_at=datetime.now(UTC),
-    )  # fmt: skip
+    return RunResult.failed(run, error, Strategy(engine=_engine(run)), "cpu")
 
 
 def _find_reported(results: Sequence[RunResult], task: ProgramTask) -> ReportedMetrics:

@@ -39,8 +39,6 @@ class TrainRequest:
     """Seconds between two checkpoints."""
     weights: Path | None = None
     """The folder of weights that are kept."""
-    is_check: bool = False
-    """Its results are the answer, wherever it is trained."""
     limits: ProgramLimits | None = None
     """Resources of a run of a script or function."""
     store: StoreTarget | None = None

@@ -175,7 +175,8 @@ class RayExecutor:
         if isinstance(request, TrainRequest):
             paths = {name: _whole(getattr(request, name)) for name in ("checkpoint", "start", "weights")}
             store = replace(self.store, study_dir=_whole(self.store.study_dir))
-            request = replace(request, store=None if request.is_check else store, **paths)
+            is_check = request.limits is not None and request.limits.is_check  # whose results are the answer
+            request = replace(request, store=None if is_check else store, **paths)
         slot.reference = self._work.options(**self._needs(request), scheduling_strategy="SPREAD").remote(
             request, self.data.get(task.facts.fingerprint, []), str(self.device), self.board, slot.key, str(Path.cwd())
         )

@@ -14,7 +14,6 @@ import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +47,6 @@ from adamcmp.plan.runs import Run
 
 STOP_TIMEOUT_SECONDS = 60.0
 """Seconds that workers have to write their checkpoints."""
-OVERDUE_SECONDS = 8.0
-"""Seconds beyond its time limit after which a run is killed with its process."""
 WAIT_SECONDS = 1.0
 """Seconds between two looks at what other drivers have stored."""
 
@@ -196,14 +193,11 @@ class _Dispatcher:
         """Kill runs of a function that does not end at its time limit: a script's are ended by their worker."""
         if self.limits is None or math.isinf(self.limits.seconds):
             return
-        most = self.limits.seconds * (1 + self.limits.retries) + OVERDUE_SECONDS
         for slot in self.executor.slots:
             job: ShardJob | None = slot.busy
-            if job is not None and time.monotonic() - job.submitted_at > most:
+            if job is not None and time.monotonic() - job.submitted_at > self.limits.kill_seconds:
                 self.executor.cancel(slot)
-                minutes = self.limits.seconds / 60
-                error = f"ran longer than {minutes:.3g} min and did not stop; look at trial.should_stop in its loop"
-                self._store_failed(job, error)
+                self._store_failed(job, f"{self.limits.overdue_text}; look at trial.should_stop in its loop")
 
     def _store_failed(self, job: ShardJob, error: str) -> None:
         for run in job.shard.runs:
@@ -288,17 +282,7 @@ class _Dispatcher:
         return [ShardJob(shard, checkpoint_path(self.pending.study_dir, shard), job.family, start) for shard in shards]
 
     def _failed(self, run: Run, error: str, shard: Shard) -> RunResult:
-        return RunResult(
-            run=run,
-            status="failed",
-            evaluations=(),
-            error=error,
-            parameters=None,
-            strategy=shard.strategy,
-            device=str(self.device),
-            seconds=0.0,
-            finished_at=datetime.now(UTC),
-        )
+        return RunResult.failed(run, error, shard.strategy, str(self.device))
 
     def _stop(self) -> None:
         """Have all workers write their checkpoints, and wait for them; jobs that have not begun are cancelled."""

@@ -345,7 +345,7 @@ def _journal_storage(path: Path) -> Any:
 
     try:
         return JournalStorage(JournalFileBackend(str(path)))
-    except Exception as error:
+    except Exception as error:  # a damaged journal makes Optuna raise anything
         raise InputError(f"{path}: is no journal of Optuna ({one_line(error)})") from error
 
 

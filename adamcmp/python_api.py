@@ -100,12 +100,12 @@ def sweep(
     words = _words(overrides)
     typed = ["sweep", str(config), *words]
     with _command(typed, quiet=quiet):
-        from adamcmp.cli.app import _home_expanded
+        from adamcmp.cli.app import home_expanded
         from adamcmp.cli.sweep_stages import open_study, run_sweep, submitted_elsewhere
         from adamcmp.storage.backend import open_path
 
         opened = open_study(
-            lambda: str(config), _home_expanded(words), open_path(results_dir), _path(config_dir), device
+            lambda: str(config), home_expanded(words), open_path(results_dir), _path(config_dir), device
         )
         opened.words = typed
         submitted_elsewhere(opened)
@@ -171,12 +171,12 @@ def recommend(
     words = _words(overrides)
     options = ["--budget", budget, "--optimizers", ",".join(optimizers)]
     with _command(["recommend", str(config), *words, *options], quiet=quiet):
-        from adamcmp.cli.app import _home_expanded
+        from adamcmp.cli.app import home_expanded
         from adamcmp.cli.recommend import find_recommendation
         from adamcmp.storage.backend import open_path
 
         folder, found = find_recommendation(
-            str(config), _home_expanded(words), budget, ",".join(optimizers), open_path(results_dir),
+            str(config), home_expanded(words), budget, ",".join(optimizers), open_path(results_dir),
             _path(config_dir), device,
         )  # fmt: skip
     return Recommended(

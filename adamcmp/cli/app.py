@@ -241,7 +241,7 @@ def help_(
     app([*([command_] if command_ else []), "--help"], standalone_mode=False)
 
 
-def _home_expanded(overrides: list[str] | None) -> list[str] | None:
+def home_expanded(overrides: list[str] | None) -> list[str] | None:
     """Replace ``~`` at the beginning of a value, which Hydra does not read, by the home folder; quote commands."""
     if not overrides or not any("=~" in text or "{" in text or "command=" in text for text in overrides):
         return overrides
@@ -289,7 +289,7 @@ Overrides = Annotated[
     typer.Argument(
         metavar="KEY=VALUE",
         help="Settings to change, such as optimizer.lr=1e-3. `adamcmp sweep` takes several values: 1e-3,1e-2.",
-        callback=_home_expanded,
+        callback=home_expanded,
     ),
 ]
 ResultFolders = Annotated[

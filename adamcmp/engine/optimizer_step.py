@@ -158,7 +158,7 @@ def _custom_optimizer(
     return optimizer
 
 
-def _as_real(p: Tensor) -> Tensor:
+def as_real(p: Tensor) -> Tensor:
     """Return a parameter as the kernels take it: complex numbers as pairs of real ones, as torch's optimizers do."""
     return torch.view_as_real(p) if p.is_complex() else p
 
@@ -177,7 +177,7 @@ class _KernelStep:
         self._names, parameters = list(trained), [(p, kinds[name]) for name, p in trained.items()]
         self._parameters = parameters
         with torch.no_grad():
-            self._states = [self._kernel.start(rule, _as_real(p.detach())[None], kind.part) for p, kind in parameters]
+            self._states = [self._kernel.start(rule, as_real(p.detach())[None], kind.part) for p, kind in parameters]
         self._window = range(0)
         self._tables: dict[ParamKind, tuple[tuple[str, ...], Tensor]] = {}
 
@@ -188,11 +188,11 @@ class _KernelStep:
             self._window = range(start, start + schedules.CHUNK)
             for kind, p in {kind: p for p, kind in self._parameters}.items():
                 names, values = build_coefficient_table(self._rule, kind, self._schedule, start, self._window.stop)
-                self._tables[kind] = names, torch.from_numpy(values.astype(_reference_values(p))).to(p.device)
+                self._tables[kind] = names, torch.from_numpy(values.astype(reference_values(p))).to(p.device)
         for (p, kind), state in zip(self._parameters, self._states, strict=True):
             if p.grad is not None:
                 names, table = self._tables[kind]
-                param, grad = _as_real(p), _as_real(p.grad)
+                param, grad = as_real(p), as_real(p.grad)
                 now = table[t - self._window.start].view(-1, *(1,) * (param.ndim + 1)).unbind(0)
                 self._kernel.update(param[None], grad[None], state, dict(zip(names, now, strict=True)), kind.part)
 
@@ -230,6 +230,6 @@ class _KernelStep:
                     p.copy_(weights)
 
 
-def _reference_values(p: Tensor) -> type[np.floating[Any]]:
+def reference_values(p: Tensor) -> type[np.floating[Any]]:
     """Return numbers of which coefficients are made for parameters such as this one."""
     return np.float64 if p.dtype in (torch.float64, torch.complex128) else np.float32

@@ -25,6 +25,7 @@ from adamcmp.config.lookup import find_config
 from adamcmp.config.schema import AnyRule, CustomOptimizer
 from adamcmp.config.validate import validate_optimizer
 from adamcmp.engine.coefficients import lr_and_decay, param_kind
+from adamcmp.engine.optimizer_step import as_real, reference_values
 from adamcmp.errors import InputError, describe_exception, suggest_names
 from adamcmp.optim.decay import CONVERTIBLE, decay_fraction
 from adamcmp.optim.rule import Rule, StepWindow, compute_coefficients
@@ -297,7 +298,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             parts[key] = part
         rows = []
         for key, members in buckets.items():
-            states = [self.rule.kernel.start(self.rule, _as_real(p.detach())[None], parts[key]) for p in members]
+            states = [self.rule.kernel.start(self.rule, as_real(p.detach())[None], parts[key]) for p in members]
             stacked = {name: torch.cat([state[name] for state in states]) for name in states[0]}
             rows.append(_Rows(members, parts[key], stacked))
             self._point_to_rows(rows[-1])
@@ -372,13 +373,13 @@ class RuleOptimizer(torch.optim.Optimizer):
             if len(present) == len(grads) > 1:
                 row = table.view(len(names), *(1,) * (rows.params[0].ndim + 1 + rows.params[0].is_complex()))
                 c = dict(zip(names, row.unbind(0), strict=True))
-                stacked = torch.stack([_as_real(p) for p in rows.params])
-                slopes = torch.stack([_as_real(grad) for grad in grads if grad is not None])
+                stacked = torch.stack([as_real(p) for p in rows.params])
+                slopes = torch.stack([as_real(grad) for grad in grads if grad is not None])
                 self.rule.kernel.update(stacked, slopes, rows.state, c, rows.part)
-                torch._foreach_copy_([_as_real(p) for p in rows.params], list(stacked.unbind(0)))
+                torch._foreach_copy_([as_real(p) for p in rows.params], list(stacked.unbind(0)))
                 continue
             for i in present:
-                param, grad = _as_real(rows.params[i]), _as_real(grads[i])  # type: ignore[arg-type]  # present
+                param, grad = as_real(rows.params[i]), as_real(grads[i])  # type: ignore[arg-type]  # present
                 c = dict(zip(names, table.view(len(names), *(1,) * (param.ndim + 1)).unbind(0), strict=True))
                 state = {name: tensor[i : i + 1] for name, tensor in rows.state.items()}
                 self.rule.kernel.update(param[None], grad[None], state, c, rows.part)
@@ -412,8 +413,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                     part=part,
                 ),
             )
-            is_double = like.dtype in (torch.float64, torch.complex128)
-            values = np.stack(list(coefficients.values()), axis=1).astype(np.float64 if is_double else np.float32)
+            values = np.stack(list(coefficients.values()), axis=1).astype(reference_values(like))
             cached = ahead, numbers, tuple(coefficients), torch.from_numpy(values).to(like.device)
             self._tables[index, part] = cached
         return cached[2], cached[3][t - cached[0].start]
@@ -435,11 +435,6 @@ class RuleOptimizer(torch.optim.Optimizer):
         for every in self._rows.values():
             for rows in every:
                 for p, weights in zip(rows.params, rows.state[self.rule.shown], strict=True):
-                    trained = _as_real(p).clone()
-                    _as_real(p).copy_(weights)
+                    trained = as_real(p).clone()
+                    as_real(p).copy_(weights)
                     weights.copy_(trained)
-
-
-def _as_real(p: Tensor) -> Tensor:
-    """Return complex numbers as pairs of real ones, as the kernels take them."""
-    return torch.view_as_real(p) if p.is_complex() else p

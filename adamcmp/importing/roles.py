@@ -24,7 +24,6 @@ GUESSES: Mapping[str, tuple[str, ...]] = {
 }
 """Names by which the column of a role is found, the likelier first."""
 METRIC_ROLES = ("validation", "test", "train")
-REQUIRED = ("optimizer",)
 
 
 @dataclass(frozen=True)

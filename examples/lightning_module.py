@@ -40,8 +40,13 @@ def train(trial):
     torch.manual_seed(trial.seed)
     train_loader, validation, test = loaders()
     trainer = lightning.Trainer(
-        max_steps=trial.steps, accelerator="cpu", default_root_dir=trial.folder, logger=False,
-        enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False,
+        max_steps=trial.steps,
+        accelerator="cpu",
+        default_root_dir=trial.folder,
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
     )
     model = Classifier(trial)
     trainer.fit(model, train_loader)

@@ -51,4 +51,8 @@ def train(trial):
             step += 1
             if step == trial.steps:
                 break
-    yield {"step": step, "val_acc": accuracy(model, loader(1000, 1400)), "test_acc": accuracy(model, loader(1400, 1797))}
+    yield {
+        "step": step,
+        "val_acc": accuracy(model, loader(1000, 1400)),
+        "test_acc": accuracy(model, loader(1400, 1797)),
+    }

@@ -33,8 +33,8 @@ def train(trial):
     while step < trial.steps:
         for x, y in train_loader:
             if trial.should_stop:
-                trial.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                            "schedule": schedule.state_dict(), "step": step})
+                states = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+                trial.save(states | {"schedule": schedule.state_dict(), "step": step})
                 return
             loss = nn.functional.cross_entropy(model(x), y)
             optimizer.zero_grad()
@@ -43,8 +43,12 @@ def train(trial):
             schedule.step()
             if trial.due(step):
                 of_test = errors(model, test)
-                trial.report(step + 1, train_loss=loss, validation_error=errors(model, validation).mean(),
-                             test_error=of_test.mean())
+                trial.report(
+                    step + 1,
+                    train_loss=loss,
+                    validation_error=errors(model, validation).mean(),
+                    test_error=of_test.mean(),
+                )
                 trial.report_examples(of_test)
             step += 1
             if step == trial.steps:

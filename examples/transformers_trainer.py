@@ -35,11 +35,22 @@ def train(trial):
     model = BertForSequenceClassification(BertConfig(vocab_size=2, num_labels=2, **size))
     optimizer = trial.optimizer(model)
     arguments = TrainingArguments(
-        str(trial.folder), max_steps=trial.steps, per_device_train_batch_size=32, seed=trial.seed, report_to=[],
-        save_strategy="no", disable_tqdm=True, use_cpu=True, logging_strategy="no",
+        str(trial.folder),
+        max_steps=trial.steps,
+        per_device_train_batch_size=32,
+        seed=trial.seed,
+        report_to=[],
+        save_strategy="no",
+        disable_tqdm=True,
+        use_cpu=True,
+        logging_strategy="no",
     )
     trainer = Trainer(
-        model, arguments, train_dataset=Parity(600, 0), compute_metrics=error, callbacks=[Stop(trial)],
+        model,
+        arguments,
+        train_dataset=Parity(600, 0),
+        compute_metrics=error,
+        callbacks=[Stop(trial)],
         optimizers=(optimizer, trial.schedule(optimizer)),
     )
     trainer.train()

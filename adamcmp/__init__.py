@@ -9,7 +9,7 @@ Data flow one way, one package per arrow::
 ``optim`` are the parts of a training, ``metrics`` its losses and metrics, and ``engine`` trains. ``execute`` schedules
 runs and writes results, ``storage`` is the file format. ``analysis``, ``report`` and ``figures`` work from stored files
 without torch. ``studies`` and ``claims`` are what ``adamcmp reproduce`` offers, ``conformance`` checks other libraries,
-and ``cli`` is the command line. docs/architecture.md has the map.
+and ``cli`` is the command line. docs/explanation/architecture.md has the map.
 
 The public API::
 
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from adamcmp.engine.train_batch import BatchResult, train_batch
     from adamcmp.engine.trial import Trial
     from adamcmp.errors import InputError
-    from adamcmp.python_api import compare, recommend, sweep
+    from adamcmp.optim.rule import Rule
+    from adamcmp.python_api import Recommended, compare, recommend, sweep
     from adamcmp.storage.records import Results
     from adamcmp.study import Study
 
@@ -42,6 +43,9 @@ renamed.install()
 __all__ = [
     "BatchResult",
     "InputError",
+    "Recommended",
+    "Results",
+    "Rule",
     "Study",
     "Trial",
     "compare",
@@ -54,6 +58,9 @@ __all__ = [
 _LAZY = {
     "BatchResult": "adamcmp.engine.train_batch",
     "InputError": "adamcmp.errors",
+    "Recommended": "adamcmp.python_api",
+    "Results": "adamcmp.storage.records",
+    "Rule": "adamcmp.optim.rule",
     "Study": "adamcmp.study",
     "Trial": "adamcmp.engine.trial",
     "compare": "adamcmp.python_api",
@@ -85,10 +92,19 @@ def load(results: str | Path) -> Results:
         results: ``results/<study>``, or the folder above it; or the URL of one.
 
     Returns:
-        ``records``, one row per run, and ``curves``, one row per evaluation; docs/file-formats.md lists the columns.
+        ``records``, one row per run, and ``curves``, one row per evaluation; docs/reference/records.md lists the
+        columns.
 
     Raises:
         adamcmp.errors.InputError: nothing is stored there, or a file is damaged or not ours.
+
+    >>> import adamcmp, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> changes = {"optimizer.lr": [1e-3, 1e-2], "train.steps": 20, "study.confirm.seeds": 0}
+    >>> study = adamcmp.sweep("digits", changes, results_dir=folder, quiet=True)
+    >>> records, curves = load(folder)
+    >>> records["lr"].tolist()
+    [0.001, 0.01]
     """
     from adamcmp.storage.backend import open_path
     from adamcmp.storage.records import (  # imported here, so that `adamcmp --help` answers at once

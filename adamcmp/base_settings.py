@@ -39,9 +39,9 @@ class ParamGroup(Settings):
     params: str | tuple[str, ...]
     """Patterns of parameter names, such as ``*.bias`` or ``head.*``; a parameter belongs to the first that fits."""
     lr_scale: NonNegative = 1.0
-    """Factor of their learning rate; 0 freezes them."""
+    """Factor of the group's learning rate; 0 freezes the group."""
     weight_decay: NonNegative | None = None
-    """Their λ in place of the optimizer's, in the same convention; null leaves them that one."""
+    """λ of the group, in the convention of the optimizer; null: the optimizer's λ."""
 
     @property
     def patterns(self) -> tuple[str, ...]:

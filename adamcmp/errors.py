@@ -18,6 +18,13 @@ class InputError(Exception):
     """Bad input. Its text is one line: the given value, the allowed values, the next step.
 
     The CLI prints the text and exits with code 2; with ``--debug`` it shows the traceback too.
+
+    >>> import adamcmp
+    >>> try:
+    ...     adamcmp.load("no/folder")
+    ... except adamcmp.InputError as error:
+    ...     print(error)
+    no/folder: no such folder; give results/<study>, or the folder that holds studies
     """
 
     summary: Sequence[tuple[str, str]] = ()

@@ -96,6 +96,12 @@ def sweep(
     Raises:
         adamcmp.errors.InputError: a setting, the data or the model cannot be used.
         KeyboardInterrupt: it was interrupted; the same call resumes.
+
+    >>> import tempfile
+    >>> changes = {"optimizer": ["adam", "adamw"], "study.seeds": 2, "train.steps": 20}
+    >>> study = sweep("digits", changes, results_dir=tempfile.mkdtemp(), quiet=True)
+    >>> study.leaderboard["arm"].tolist()
+    ['Adam + L2', 'AdamW']
     """
     words = _words(overrides)
     typed = ["sweep", str(config), *words]
@@ -127,11 +133,20 @@ def _check_notes(study_dir: Path) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Recommended:
-    """The optimizer that ``recommend`` proposes."""
+    """The optimizer that ``recommend`` proposes.
+
+    >>> import tempfile
+    >>> answer = recommend("digits", {"train.steps": 10}, budget="15s", results_dir=tempfile.mkdtemp(), quiet=True)
+    >>> answer.optimizer in ("Adam + L2", "AdamW"), answer.lr > 0
+    (True, True)
+    """
 
     optimizer: str
+    """Name of the optimizer, as tables have it."""
     lr: float
+    """Peak learning rate α."""
     weight_decay: float
+    """λ, in the convention of the optimizer."""
     text: str
     """Reasons and confidence, in words."""
     is_sure: bool
@@ -167,6 +182,10 @@ def recommend(
 
     Raises:
         adamcmp.errors.InputError: a setting cannot be used, or nothing completed within the budget.
+
+    >>> recommend("digits", budget="soon")
+    Traceback (most recent call last):
+    adamcmp.errors.InputError: --budget soon: is not a time; give a time such as 90s, 30m or 2h
     """
     words = _words(overrides)
     options = ["--budget", budget, "--optimizers", ",".join(optimizers)]

@@ -24,6 +24,14 @@ class Study:
     """The stored runs of one or several folders; it shows leaderboard and verdicts in a notebook.
 
     Numbers are read once, when they are first needed.
+
+    >>> import tempfile, adamcmp
+    >>> changes = {"optimizer": ["adam", "adamw"], "study.seeds": 2, "train.steps": 20}
+    >>> study = adamcmp.sweep("digits", changes, results_dir=tempfile.mkdtemp(), quiet=True)
+    >>> study.verdicts[["a", "b", "verdict"]].values.tolist()
+    [['Adam + L2', 'AdamW', 'inconclusive']]
+    >>> study.report(formats=["html"]).name
+    'report.html'
     """
 
     folders: tuple[Path, ...]
@@ -42,6 +50,10 @@ class Study:
 
         Raises:
             adamcmp.errors.InputError: nothing is stored there.
+
+        >>> Study.open("no/folder")
+        Traceback (most recent call last):
+        adamcmp.errors.InputError: no/folder: no such folder; give results/<study>, or the folder that holds studies
         """
         from adamcmp.storage.backend import open_path
         from adamcmp.storage.records import find_studies
@@ -82,7 +94,7 @@ class Study:
 
     @property
     def records(self) -> pd.DataFrame:
-        """One row per run; docs/file-formats.md lists the columns."""
+        """One row per run; docs/reference/records.md lists the columns."""
         return self._input.records
 
     @property
@@ -150,6 +162,15 @@ class Study:
         Args:
             folder: where; None: ``report`` in the study's folder.
             formats: some of ``md``, ``csv``, ``tex``, ``png``, ``svg``, ``pdf`` and ``html``; None: all.
+
+        Raises:
+            adamcmp.errors.InputError: the study is a comparison that is not stored, and no folder is given.
+
+        >>> import tempfile, adamcmp, pandas as pd
+        >>> frame = pd.DataFrame([{"opt": o, "seed": s, "test_acc": 0.9 + 0.01 * s} for o in "ab" for s in range(4)])
+        >>> study = adamcmp.compare(frame, optimizer="opt", seed="seed", metric="test_acc")
+        >>> study.report(tempfile.mkdtemp(), formats=["md"]).name
+        'report.md'
         """
         from adamcmp.report.report_writer import FORMATS, write_report
 
@@ -157,8 +178,8 @@ class Study:
             raise InputError("report: this comparison is not stored; give the folder to write to")
         where = self.folders[0] / "report" if folder is None else Path(folder)
         written = write_report(self._input, where, formats=tuple(formats or FORMATS))
-        page = where / "report.html"
-        return page if page in written else written[0]
+        pages = [where / name for name in ("report.html", "report.md") if where / name in written]
+        return pages[0] if pages else written[0]
 
     def __repr__(self) -> str:
         """Return the folders and the number of runs."""

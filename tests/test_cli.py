@@ -446,7 +446,7 @@ def test_a_file_that_starts_from_a_study_is_reproduced(cli):
 def test_a_run_that_is_taken_over_has_the_name_that_it_has_here(cli):
     assert cli("run", "digits", "optimizer.label=Mine", "study.name=first", *QUICK).code == 0
     again = cli("run", "digits", *QUICK)
-    assert "of other studies in the same folder are reused" in again.err
+    assert "1 run of another study in the same folder is reused" in again.err
     assert read_records(cli.folder / "results" / "digits")["arm"].tolist() == ["AdamW"]
 
 

@@ -10,12 +10,12 @@ from adamcmp.report.manifest import verify_report
 from adamcmp.storage.schema import CURVE, OUTCOMES, RECORD
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize(("section", "columns"), [("records", RECORD), ("curves", CURVE), ("outcomes", OUTCOMES)])
 def test_every_column_is_documented_as_it_is(section, columns):
-    text = (ROOT / "docs/file-formats.md").read_text().partition(f"## {section}\n")[2].partition("\n## ")[0]
+    text = (ROOT / "docs/reference/records.md").read_text().partition(f"## {section}\n")[2].partition("\n## ")[0]
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert rows == [f"| `{c.name}` | {c.type} | {c.unit} | {c.meaning} |" for c in columns]
 
@@ -26,7 +26,7 @@ def test_the_readme_is_short():
     assert len(text.split()) <= 900
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_and_named_files_exist(page):
     text = page.read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
@@ -81,16 +81,18 @@ def test_what_docs_extending_shows_works(tmp_path, monkeypatch, capsys):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    code = [block for block in blocks("docs/extending.md", "python") if "adamcmp.load" not in block]
+    code = [block for block in blocks("docs/howto/extending.md", "python") if "adamcmp.load" not in block]
     (tmp_path / "own.py").write_text(
         "import sklearn.datasets\nimport torch\nfrom torch import nn\n\n" + "\n".join(code)
     )
-    for block in blocks("docs/extending.md", "yaml"):
+    for block in blocks("docs/howto/extending.md", "yaml"):
         match = re.search(r"mine/(\w+/\w+\.yaml)", block)
         path = tmp_path / "mine" / (match[1] if match else "study/small.yaml")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block)
-    (command,) = [block for block in blocks("docs/extending.md", "sh") if block.startswith("adamcmp sweep digits")]
+    (command,) = [
+        block for block in blocks("docs/howto/extending.md", "sh") if block.startswith("adamcmp sweep digits")
+    ]
     words = command.replace("\\\n", " ").replace("'", "").split()[1:]
     app([*words, "train.steps=20"], standalone_mode=False)
     out = capsys.readouterr().out

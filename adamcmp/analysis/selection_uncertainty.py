@@ -14,7 +14,7 @@ with N_bt copies of seed t in resample b. Bootstrap means of T seeds spread by �
 deviations are multiplied by √(T/(T − 1)). The jackknife misses trials that these T seeds hardly select by chance.
 So V is at least a quarter of the variance of the error that other tuning seeds select (``spread_B``), where trials
 without held-out runs count with the test errors of their tuning runs. Both constants were set on real trainings
-(docs/protocol.md).
+(docs/explanation/verdicts.md).
 
 Without held-out runs of the other trials, V is the mean square of the shift t̄(c(b)) − t̄(c) in test error of the
 tuning runs, which includes the noise of these runs and is therefore too large rather than too small.

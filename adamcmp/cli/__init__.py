@@ -8,6 +8,7 @@ from adamcmp.cli import (
     compare,
     conformance,
     convert,
+    docs,
     export,
     import_results,
     list_configs,
@@ -60,6 +61,7 @@ PANELS: dict[str, dict[str, Entry]] = {
         "show": Entry(show.show, "adamcmp show digits optimizer=sgd"),
         "show-data": Entry(show_data.show_data, "adamcmp show-data table data.path=my.csv data.label=price"),
         "list": Entry(list_configs.list_, "adamcmp list optimizers"),
+        "docs": Entry(docs.docs, "adamcmp docs verdicts"),
     },
     MAINTAIN: {
         "export": Entry(export.export, "adamcmp export results/digits --to csv"),

@@ -49,7 +49,9 @@ Width = StrEnum("Width", ["single", "double"])
 WIDTH = 100
 """Columns of lines in a pipe, and of a wide terminal."""
 ANSWER_SCHEMA = 1
-"""Version of the ``--json`` output: within a version, keys are added, never renamed or removed; see docs/json.md."""
+"""Version of the ``--json`` output, see docs/reference/json.md: within a version, keys are added, never renamed or
+removed.
+"""
 _json_values: dict[str, Any] = {}
 _words: list[str] | None = None
 """Words of a command that a Python program calls; None: those that were typed."""
@@ -311,7 +313,7 @@ Device = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan with estimated time and memory, then exit.")]
 Trust = Annotated[
-    bool, typer.Option("--trust", help="Run classes and functions that the results folder names; see docs/trust.md.")
+    bool, typer.Option("--trust", help="Run code that the results folder names; see `adamcmp docs trust`.")
 ]
 Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Train at most N of the missing runs.")]
 Margin = Annotated[

@@ -24,6 +24,8 @@ from adamcmp.cli.app import (
     Verbose,
     add_json,
     complete_names,
+    is_called_from_python,
+    is_quiet,
     print_line,
     print_lines,
     print_note,
@@ -55,12 +57,15 @@ SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 def parse_budget(text: str) -> float:
     """Return a time such as ``90s``, ``30m``, ``1.5h``; minutes where no unit is given.
 
+    Raises:
+        InputError: the text is no time.
+
     >>> parse_budget("30m"), parse_budget("1.5h"), parse_budget("2")
     (1800.0, 5400.0, 120.0)
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
     if match is None or float(match[1]) <= 0:
-        raise typer.BadParameter(f"{text}: give a time such as 90s, 30m or 2h")
+        raise InputError(f"--budget {text}: is not a time; give a time such as 90s, 30m or 2h")
     return float(match[1]) * SECONDS_PER_UNIT[match[2] or "m"]
 
 
@@ -316,11 +321,16 @@ def print_recommendation(opened: Session, spending: BudgetedSearch) -> Recommend
         files=[str(path) for path in files],
         spent_seconds=spending.spent,
     )
-    print_lines([*terminal.leaderboard_lines(leaderboard(task.records), terminal_width()), [("", "")]])
+    if is_quiet() and is_called_from_python():
+        return recommendation
+    if not is_quiet():
+        print_lines([*terminal.leaderboard_lines(leaderboard(task.records), terminal_width()), [("", "")]])
     for row in textwrap.wrap(
         recommendation.paragraph, terminal_width(), break_long_words=False, break_on_hyphens=False
     ):
         print_note(row, "bold", err=False)
+    if is_quiet():
+        return recommendation
     if not verdicts or any(verdict.kind == "none" for verdict in verdicts):
         print_note(f"The same command with --budget {enough} or more resumes from here.", err=False)
     print_line(f"\n{recommendation.recipes['torch']}")

@@ -344,7 +344,8 @@ def train(
         if not only_failed and (
             adopted := copy_from_siblings(lacking, study_dir, lambda line: print_note(line, "yellow"))
         ):
-            print_note(f"{study_dir}: {adopted:,} runs of other studies in the same folder are reused")
+            whose = "run of another study" if adopted == 1 else "runs of other studies"
+            print_note(f"{study_dir}: {adopted:,} {whose} in the same folder {'is' if adopted == 1 else 'are'} reused")
             lacking = missing_runs(runs, study_dir)
         todo = lacking[:limit]
         write_config(study_dir, opened.plan.resolved)

@@ -44,19 +44,30 @@ class MetricSettings(Settings):
     """Which of the values that a program reports are its metrics."""
 
     source: Literal["auto", "stdout", "file", "tensorboard"] = "auto"
+    """Where metrics are read: standard output, files in ``{folder}`` or TensorBoard event files; ``auto`` tries them
+    in this order."""
     validation: str = "auto"
+    """Name of the validation metric, which selects trials; ``auto`` finds it by name."""
     test: str | None = "auto"
+    """Name of the test metric, which is compared; null: there is none."""
     train: str | None = "auto"
+    """Name of the metric on training data; null: there is none."""
     train_loss: str | None = "auto"
+    """Name of the training loss; null: there is none."""
     step: str = "auto"
+    """Name of the step of an evaluation."""
     better: Literal["auto", "lower", "higher"] = "auto"
+    """Whether lower or higher is better; ``auto`` decides by name."""
     unit: str = "auto"
     """``share``, ``percent``, or a unit to show; ``auto`` decides by name and values."""
     pattern: str | None = None
     """Regular expression of a line, with named groups."""
     file: str | None = None
+    """Path of a JSON, JSON lines or CSV file in ``{folder}``."""
     tensorboard: str | None = None
+    """Path of a folder with event files in ``{folder}``."""
     examples: str | None = "auto"
+    """File with one error per test example; null: there is none."""
 
     @field_validator("pattern")
     @classmethod
@@ -79,11 +90,13 @@ class Program(Settings):
     command: tuple[str, ...] = ()
     """Words of a script's command, with placeholders; one word, the whole line, for a shell."""
     shell: bool = False
+    """Run the command by /bin/sh, for pipes and variables."""
     target: str = ""
     """Importable name of a function."""
     source: str | None = None
     """Hash of the script or the function's module, the user's files that it imports, and files that it is given."""
     params: Mapping[str, Any] = Field(default_factory=dict)
+    """Further placeholders: ``params.dropout=0.1,0.2`` is ``{params.dropout}``, or ``trial.params["dropout"]``."""
     metrics: MetricSettings = MetricSettings()
     folder: str = "."
     """Working folder of the script; not part of its identity."""

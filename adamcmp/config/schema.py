@@ -110,6 +110,7 @@ class DropStep(ScheduleSettings):
     milestones: tuple[Fraction, ...]
     """Fractions of the budget at which the learning rate drops; the paper's are 0.3, 0.6 and 0.8."""
     factor: Annotated[Number, Field(gt=0, lt=1)]
+    """Factor of the learning rate at each milestone."""
 
     @field_validator("milestones")
     @classmethod
@@ -124,6 +125,7 @@ class Cosine(ScheduleSettings):
 
     kind: Literal["cosine"]
     eta_min: Annotated[Number, Field(ge=0, lt=1)]
+    """η after the last step."""
 
 
 class WarmRestarts(ScheduleSettings):
@@ -133,7 +135,9 @@ class WarmRestarts(ScheduleSettings):
     T_0: Positive
     """Length of the first period in epochs."""
     T_mult: Annotated[Number, Field(ge=1)]
+    """Factor of the length of each further period."""
     eta_min: Annotated[Number, Field(ge=0, lt=1)]
+    """η at the end of each period."""
 
 
 class Linear(ScheduleSettings):
@@ -141,6 +145,7 @@ class Linear(ScheduleSettings):
 
     kind: Literal["linear"]
     eta_min: Annotated[Number, Field(ge=0, lt=1)]
+    """η after the last step."""
 
 
 class WarmupStableDecay(ScheduleSettings):
@@ -150,8 +155,9 @@ class WarmupStableDecay(ScheduleSettings):
     decay_fraction: Annotated[Number, Field(gt=0, le=1)]
     """Share of the budget, without the warmup, over which the learning rate falls."""
     shape: Literal["linear", "sqrt"]
-    """It falls as 1 − p, or as 1 − √p, p the share of the fall that has passed."""
+    """Shape of the fall, 1 − p or 1 − √p, with p the share of it that has passed."""
     eta_min: Annotated[Number, Field(ge=0, lt=1)]
+    """η after the last step."""
 
 
 class CustomFunction(Settings):
@@ -192,13 +198,13 @@ class Loss(Settings):
     """Training loss: see ``metrics/losses.py``."""
 
     name: Literal["auto", "cross_entropy", "mse", "huber", "bce"] = "auto"
-    """``auto`` is cross_entropy of classes, mse of quantities, bce of labels."""
+    """Training loss; ``auto`` is cross_entropy for classes, mse for quantities, bce for labels."""
     label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     """ε of cross_entropy and bce, in training; evaluations measure the loss without it."""
     class_weights: Literal["balanced"] | tuple[Positive, ...] | None = None
     """Weight per class in training (of bce: per label that holds); ``balanced`` weights by rarity."""
     delta: Positive = 1.0
-    """Where huber turns from squares to distances, in standard deviations of the targets."""
+    """δ of huber: errors above it count linearly, in standard deviations of the targets."""
 
 
 class CustomLoss(CustomFunction):
@@ -257,11 +263,15 @@ class Data(Target):
     """A function that returns the parts of a data set, and how they are cut and normalized."""
 
     validation_fraction: Fraction = 0.1
+    """Share of the training examples for validation, if there is no official validation split."""
     test_fraction: Fraction = 0.2
+    """Share of all examples for the test split, if there is no official one."""
     split_seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
-    """As many bits as torch's generator takes; a run's seed is hashed before."""
+    """Seed of the data split, which all runs share; several values make several tasks."""
     normalize: bool = True
+    """Standardize inputs by mean and standard deviation of the training split."""
     train_examples: Count | None = None
+    """Number of random training examples to use; null: all."""
     targets: Literal["auto", "classes", "quantities", "labels"] = "auto"
     """Kind of the labels. ``auto`` decides by their type: integers are classes, real numbers quantities.
     ``classification``, ``regression`` and ``multilabel`` are accepted too."""
@@ -270,7 +280,7 @@ class Data(Target):
     duplicates: Literal["warn", "group", "drop"] = "warn"
     """Duplicates across splits: report them, keep them in one split, or keep one of each."""
     stratify: bool | None = None
-    """Cut each class in the same shares; null does so only where a class would have no example to train on."""
+    """Split each class in the same shares; null: only if a class would have no training example otherwise."""
     augment: Literal["flip_crop"] | None = None
     """Augmentation of training batches of images: shifts of up to 4 pixels, and mirroring of half of them."""
     official: OfficialSize | None = None
@@ -287,34 +297,37 @@ class Train(Settings):
     """Budget and measurement of one training."""
 
     batch_size: Count | Literal["full"]
+    """B, examples per batch, drawn without replacement within an epoch; ``full`` is the whole training split."""
     steps: Annotated[Whole, Field(ge=1, le=MAX_STEPS)] | None = None
+    """Budget in optimizer steps; null: it is given in epochs."""
     epochs: Positive | None = None
+    """Budget in passes through the training split; null: it is given in steps."""
     evaluations: Count | Literal["auto"] = "auto"
-    """How often all parts are evaluated, evenly spread, the last time after the last step."""
+    """Number of evaluations of all splits, evenly spread, the last one after the last step."""
     eval_examples: Count | Literal["auto"] = "auto"
     """Maximum number of examples per split and evaluation, evenly spread; the last evaluation uses all validation and
     test examples.
     """
     evaluation_share: Fraction = 0.08
-    """Share of the training's arithmetic that ``auto`` allows for evaluations: see ``plan/evaluation_schedule.py``."""
+    """Share of the training's arithmetic that evaluations may take if their number is ``auto``."""
     precision: Literal["fp32", "bf16", "fp64"]
-    """Numbers that matrix products and activations are made of; under ``bf16`` weights and optimizer state are fp32."""
+    """Precision of matrix products and activations; with ``bf16``, weights and optimizer state are fp32."""
     metrics: tuple[str, ...] = ()
     """Extra metrics at every evaluation: names of ``adamcmp.metrics.functions``, or paths of custom functions."""
     loss: AnyLoss = Loss()
     """Training loss."""
     error: str = "auto"
-    """Primary metric, for selection and comparison: ``auto`` is the first of ``metrics.spec.METRIC_SPECS`` that fits
-    the targets.
+    """Primary metric, for selection and comparison: ``error_rate``, ``rmse``, ``mae``, ``r2``, ``average_precision``,
+    ``f1`` or ``hamming_loss``. ``auto`` is the first that fits the targets.
     """
     clip_norm: Positive | None = None
-    """The gradient of each step is scaled down to at most this Euclidean norm, over all parameters."""
+    """Maximum Euclidean norm of each step's gradient over all parameters; larger gradients are scaled down."""
     accumulate: Count = 1
     """Batches of ``batch_size`` whose mean gradient makes one step."""
     ema: Annotated[Number, Field(gt=0, lt=1)] | None = None
-    """β of an exponential moving average of the weights, without bias to the first; evaluations are of the average."""
+    """β of a bias-corrected exponential moving average of the weights, which evaluations use."""
     save: Literal["best", "last"] | None = None
-    """Which weights are kept of each run: at its best evaluation, or after the last step."""
+    """Weights to store of each run: of its best evaluation, or after the last step."""
 
     @field_validator("batch_size", "evaluations", "eval_examples", mode="before")
     @classmethod
@@ -342,6 +355,7 @@ class Study(Settings):
     """A named comparison: the swept settings of each optimizer, and seeds."""
 
     name: str
+    """Folder below the results folder; null in a file: the name of the configuration."""
     seeds: int | tuple[int, ...] | None
     """A number n (seeds 0 … n−1), a list of seeds, or null for the one seed of the configuration."""
     grid: Mapping[str, Any] = {}
@@ -350,15 +364,14 @@ class Study(Settings):
     Null removes the grid of an inherited configuration, and likewise for ``spaces``.
     """
     spaces: tuple[Mapping[str, Any], ...] = ()
-    """One mapping like ``grid`` a sub-grid; the study is their concatenation."""
+    """Sub-grids, one mapping like ``grid`` for each; the study is their concatenation."""
     confirm: HeldOutSettings = HeldOutSettings()
     """Held-out evaluation of selected trials."""
     margin: Positive | None = None
     """Equivalence margin in the unit in which errors are shown: percentage points for shares, else the unit of the
     data.
 
-    Null: 0.5 pp for shares (``analysis.verdicts.DEFAULT_MARGIN``); other errors have no margin, so that no pair is
-    called equivalent.
+    Null: 0.5 pp for shares. Other errors then have no margin, so that no pair is called equivalent.
     """
     extend: Annotated[Whole, Field(ge=0, le=100)] = 0
     """Maximum number of values by which each side of a grid may grow while the selected trial is at its boundary."""
@@ -397,11 +410,13 @@ class Range(Settings):
     """Values between two ends, from which a search draws."""
 
     low: Number
+    """Smallest value."""
     high: Number
+    """Largest value."""
     scale: Literal["linear", "log", "log1m"] = "log"
-    """Evenly in x, in log x, or in log(1 − x), as suits a β."""
+    """Draw evenly in x, in log x, or in log(1 − x), which suits a β."""
     whole: bool = False
-    """Rounded to whole numbers."""
+    """Round to whole numbers."""
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Range:
@@ -418,18 +433,19 @@ class SearchSettings(Settings):
     """Which settings of the study's grids are tried."""
 
     method: Literal["grid", "random", "sobol", "tpe", "gp", "asha", "coordinate"] = "grid"
-    """All trials; or so many trials for each optimizer, drawn from the ranges that the grids span."""
+    """All trials of the grids, or ``trials`` per optimizer from the ranges of the grids."""
     trials: Count = 32
-    """For each optimizer, the same for all of them."""
+    """Number of trials per optimizer."""
     batch: Count = 16
-    """Trials that are requested at a time."""
+    """Number of trials per optimizer that are proposed together."""
     seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
+    """Seed of the trials that are drawn."""
     rungs: Count = 3
     """Number of pruning steps of asha."""
     reduction: Annotated[Whole, Field(ge=2)] = 3
-    """Reduction factor of asha: one in this many runs survives a pruning step."""
+    """Reduction factor η of asha: one in η trials survives a pruning step."""
     space: Mapping[str, Range | tuple[Any, ...]] = {}
-    """Ranges or values of keys, which replace those of the grids."""
+    """Ranges or values by setting, in place of those of the grids."""
 
 
 class ReportSettings(Settings):
@@ -454,17 +470,21 @@ class SlurmSettings(Settings):
     jobs: Count = 4
     """Jobs of the array."""
     minutes: Count = 60
-    """Time of each; a job that is stopped writes checkpoints and is queued again."""
+    """Time limit of each job; a stopped job writes checkpoints and is queued again."""
     cpus: Count = 4
+    """Cores per job."""
     gpus: Annotated[Whole, Field(ge=0)] = 0
+    """GPUs per job."""
     memory_gb: Positive | None = None
+    """Memory per job in 10⁹ bytes; null: the default of the cluster."""
     partition: str | None = None
+    """Partition of the cluster; null: its default."""
     setup: tuple[str, ...] = ()
-    """Lines of shell in front of each job's command."""
+    """Shell lines before the command of each job."""
     more: Mapping[str, Any] = {}
     """Other options of sbatch, by name."""
     cluster: Literal["slurm", "local"] = "slurm"
-    """``local``: the jobs are processes of this machine, to see how they do."""
+    """``local``: the jobs are processes of this machine, for a test."""
 
 
 class ExecutionSettings(Settings):
@@ -478,13 +498,13 @@ class ExecutionSettings(Settings):
     """``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` uses an accelerator if one is available."""
 
     engine: Literal["auto", "sequential", "vectorised"] = "auto"
-    """One run after the other, or a run group as one program; ``auto`` measures which is quicker."""
+    """Train run by run, or a run group as one program; ``auto`` measures which is faster."""
     rows: Count | Literal["auto"] = "auto"
-    """R, the most runs that one program trains."""
+    """R, the maximum number of runs per program."""
     compile: bool | Literal["auto"] = "auto"
-    """Whether programs go through torch.compile; ``auto`` where a sweep earns the time back."""
+    """Compile programs with torch.compile; ``auto``: if a sweep is long enough to save time."""
     matmul: Literal["auto", "default", "onednn"] = "auto"
-    """Library of fp32 matrix products on the CPU; ``auto`` takes oneDNN where it is quicker at the same error."""
+    """Library of fp32 matrix products on the CPU; ``auto`` uses oneDNN if it is faster at equal accuracy."""
     ranks: Count = 1
     """Processes (on CUDA: GPUs) that share every batch of one run, which are then trained one after the other."""
     cores_per_run: Positive | Literal["auto"] = "auto"
@@ -494,11 +514,11 @@ class ExecutionSettings(Settings):
     minutes_per_run: Positive | Literal["auto"] = "auto"
     """Time limit of a run of a script or function; ``auto``: 20 times the time of its check, at least 10 minutes."""
     retries: Annotated[Whole, Field(ge=0, le=100)] = 0
-    """How often a run of a script or function is repeated if it fails."""
+    """Number of repetitions of a run of a script or function that fails."""
     check: bool = True
-    """Whether a script or function is checked before its sweep."""
+    """Check a script or function before its sweep."""
     processes: Count | Literal["auto"] = "auto"
-    """Training processes; ``auto`` weighs one with all threads against one single-threaded on each core."""
+    """Training processes; ``auto`` chooses between one with all threads and one per core."""
     memory_gb: Positive | Literal["auto"] = "auto"
     """Memory of data and training, all processes together, in 10⁹ bytes; ``auto`` is half of the available memory.
 
@@ -511,7 +531,7 @@ class ExecutionSettings(Settings):
     @classmethod
     def _is_of_its_kind(cls, value: Any) -> Any:
         if isinstance(value, str) and value != "auto":
-            raise ValueError("is not allowed; see docs/performance.md for the settings of engines")
+            raise ValueError("is not allowed; `adamcmp docs performance` explains the settings of engines")
         return value
 
     @field_validator("device")
@@ -526,10 +546,11 @@ class InitSettings(Settings):
     """Weights that runs start from; ``init=FILE`` gives the path alone."""
 
     path: str
+    """The safetensors file."""
     skip: tuple[str, ...] = ()
     """Patterns of parameters, such as ``head.*``, that keep their initial values."""
     strict: bool = True
-    """Refuse a file that lacks a parameter of the model or holds others; else what fits is loaded."""
+    """Refuse a file with missing or additional parameters; false loads the tensors that fit."""
 
     @field_validator("skip", mode="before")
     @classmethod
@@ -550,6 +571,7 @@ class Config(Settings):
     init: InitSettings | None = None
     """A file of weights, as ``train.save`` writes them, that every run starts from."""
     seed: Seed
+    """Seed of a single run; ``study.seeds`` sets those of a sweep."""
     execute: ExecutionSettings
     search: SearchSettings = SearchSettings()
     log: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()

@@ -2,7 +2,7 @@
 
 Configurations are built from the words of the user, and from files found by name. Words stored in a study take part
 as long as they only choose among these files and set values; what imports code or leaves this machine needs
-``--trust``. docs/trust.md has the whole boundary.
+``--trust``. docs/howto/trust.md has the whole boundary.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def _check_optimizer(run: Run, dataset: Dataset, device: torch.device) -> None:
     except InputError:
         raise
     except Exception as error:  # a custom class may fail in any way
-        how = "adamcmp trains with optimizers whose step() needs no closure, and rules as docs/extending.md shows"
+        how = "adamcmp trains with optimizers whose step() needs no closure, and rules; see `adamcmp docs extending`"
         raise InputError(
             f"optimizer: {run.optimizer.name} cannot take a step on dense gradients, once a batch "
             f"({describe_exception(error)}); {how}"

@@ -149,7 +149,7 @@ def _custom_optimizer(
         optimizer = kind(parameters, lr=settings.lr, **decay, **settings.arguments)
     except Exception as error:  # a custom class may fail in any way while it is built
         matrices = isinstance(error, ValueError) and "2D" in str(error)
-        hint = "; name a class that gives the others to AdamW, as docs/extending.md shows" if matrices else ""
+        hint = "; name a class that gives the others to AdamW, as `adamcmp docs extending` shows" if matrices else ""
         raise InputError(f"optimizer: {settings.target} cannot be built: {describe_exception(error)}{hint}") from error
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise InputError(

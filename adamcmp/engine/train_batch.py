@@ -46,7 +46,13 @@ def __getattr__(name: str) -> Any:
 
 @dataclass(frozen=True)
 class BatchResult:
-    """Results of ``train_batch``."""
+    """Results of ``train_batch``.
+
+    >>> x = torch.randn(200, 4)
+    >>> batch = train_batch(nn.Linear(4, 2), (x, (x[:, 0] > 0).long()), [{"lr": 1e-2}], steps=20)
+    >>> batch.records["status"].tolist(), sorted(batch.weights[0])
+    (['completed'], ['bias', 'weight'])
+    """
 
     records: pd.DataFrame
     """One row per run, in the order of the settings: they, ``status``, and the final loss and error of each split."""

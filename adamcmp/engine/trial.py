@@ -83,6 +83,10 @@ class Trial:
             seed: seed of the trial.
             optimizer: name of an optimizer configuration.
             settings: of the optimizer, such as ``lr``; ``params`` is a mapping of params.
+
+        >>> trial = Trial.for_test(optimizer="muon", seed=3, params={"dropout": 0.1})
+        >>> trial.seed, trial.params["dropout"], trial.settings["name"]
+        (3, 0.1, 'muon')
         """
         import tempfile
 
@@ -139,6 +143,13 @@ class Trial:
             model: a module, or parameters as ``adamcmp.optimizer`` takes them.
             lr_scale: factor of the learning rate, for a model with several optimizers.
             changes: other settings of the optimizer in place of this trial's.
+
+        Raises:
+            adamcmp.errors.InputError: a setting that the optimizer does not have, or no parameters.
+
+        >>> trial = Trial.for_test(lr=0.01)
+        >>> type(trial.optimizer(nn.Linear(2, 1))).__name__, trial.optimizer(nn.Linear(2, 1)).param_groups[0]["lr"]
+        ('AdamW', 0.01)
         """
         settings = self._run.optimizer
         assert not isinstance(settings, ScriptOptimizer)
@@ -162,6 +173,11 @@ class Trial:
 
         Raises:
             adamcmp.errors.InputError: the number of steps is not known.
+
+        >>> trial = Trial.for_test(lr=0.01, steps=100)
+        >>> optimizer = trial.optimizer(nn.Linear(2, 1))
+        >>> trial.schedule(optimizer).get_last_lr()
+        [0.01]
         """
         total = steps or self.steps
         if total is None:
@@ -175,6 +191,9 @@ class Trial:
         """Return whether an evaluation is due after ``step``, counted from 0; always after the last step.
 
         Without ``trial.steps`` every step is.
+
+        >>> [step for step in range(20) if Trial.for_test(steps=20).due(step, evaluations=4)]
+        [4, 9, 14, 19]
         """
         total = self.steps
         if total is None:
@@ -192,6 +211,11 @@ class Trial:
 
         Raises:
             adamcmp.errors.InputError: a value is not a number.
+
+        >>> trial = Trial.for_test()
+        >>> trial.report(100, train_loss=0.3, validation_error=torch.tensor(0.25))
+        >>> trial.records[-1]["validation_error"]
+        0.25
         """
         record = flatten({**(values or {}), **more})
         for name, value in {**(values or {}), **more}.items():
@@ -208,7 +232,19 @@ class Trial:
             raise StopTraining
 
     def report_examples(self, errors: Any) -> None:
-        """Report the error of each test example after training; their mean is the test metric."""
+        """Report the error of each test example after training; their mean is the test metric.
+
+        Args:
+            errors: one number per test example, shape (N,): an array, a tensor or a list.
+
+        Raises:
+            adamcmp.errors.InputError: they are not numbers.
+
+        >>> trial = Trial.for_test()
+        >>> trial.report_examples([0, 1, 0, 0])
+        >>> float(trial.example_errors.mean())
+        0.25
+        """
         values = errors.detach().cpu().numpy() if isinstance(errors, torch.Tensor) else errors
         try:
             self.example_errors = np.asarray(values, np.float64).reshape(-1)
@@ -226,6 +262,14 @@ class Trial:
 
         Args:
             state: tensors, numbers, texts and containers of them, such as state dictionaries.
+
+        Raises:
+            adamcmp.errors.InputError: the state holds anything else.
+
+        >>> trial = Trial.for_test()
+        >>> trial.save({"step": 7})
+        >>> trial.load()
+        {'step': 7}
         """
         content = io.BytesIO()
         try:
@@ -236,7 +280,14 @@ class Trial:
             file.write(content.getbuffer())
 
     def load(self) -> dict[str, Any] | None:
-        """Return the state that an interrupted training of this trial has saved; None if there is none."""
+        """Return the state that an interrupted training of this trial has saved; None if there is none.
+
+        Raises:
+            adamcmp.errors.InputError: the checkpoint is damaged.
+
+        >>> Trial.for_test().load() is None
+        True
+        """
         path = self.folder / CHECKPOINT_FILE
         if not path.is_file():
             return None

@@ -116,7 +116,18 @@ class Code(NamedTuple):
 
 
 class Rule(Settings):
-    """An update rule with its settings. A subclass adds settings, and overrides what its formula needs."""
+    """An update rule with its settings. A subclass adds settings, and overrides the methods that its formula needs.
+
+    Tensors have a leading run axis: shape (R, …). Name the class by ``_target_`` in a YAML file of ``optimizer/``.
+
+    >>> from adamcmp import Rule
+    >>> class SignDescent(Rule):
+    ...     @classmethod
+    ...     def step(cls, param, grad, s, c):
+    ...         return c.lr * grad.sign()
+    >>> SignDescent(rule="my_rules.SignDescent", name="sign", label="Sign descent", lr=0.01).weight_decay
+    0.0
+    """
 
     static: ClassVar[tuple[str, ...]] = ()
     """Settings that a kernel needs as they are, and that all runs of one program share; ``c`` has them."""
@@ -136,14 +147,15 @@ class Rule(Settings):
     weight_decay: NonNegative = 0.0
     """λ, in the convention that ``decay`` names."""
     decay: Decay = "lr_scaled"
-    """Where λ enters: see ``optim/decay.py``."""
+    """Where λθ enters the update: the weight-decay convention."""
     decayed: Decayed = "all"
+    """Decayed parameters: ``all``, as in the paper, or ``no_bias_norm``, those with two or more axes."""
     groups: tuple[ParamGroup, ...] = ()
-    """Parameters that are treated otherwise, by name."""
+    """Parameter groups with other settings, by patterns of names."""
     width_lr: Number = -1.0
-    """In a model with ``mup_base``, power of its width by which the learning rate of hidden matrices grows."""
+    """Power of the width ratio that scales the learning rate of hidden matrices, in a model with ``mup_base``."""
     width_decay: Number = 0.5
-    """Factors of their λ, if the learning rate scales decay: see ``models/mup.py``."""
+    """Power of the width ratio that scales their λ, if the learning rate scales decay."""
 
     @model_validator(mode="after")
     def _a_fixed_norm_has_no_decay(self) -> Self:

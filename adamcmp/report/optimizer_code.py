@@ -21,7 +21,7 @@ def _rule_of(r: Mapping[str, Any]) -> Rule | None:
 def _no_rule(r: Mapping[str, Any], framework: str) -> str:
     """Return why a framework cannot do it, in what concerns all of them; nothing where it can."""
     if r["by_width"]:
-        return f"Learning rates and λ follow the width here (model.mup_base), as docs/protocol.md says; {_settings(r)}."
+        return f"Learning rates and λ follow the width here (model.mup_base), see `adamcmp docs μP`; {_settings(r)}."
     if r["rule"] == "own":
         return f"{framework} knows nothing of {r['optimizer']['target']}, a class for PyTorch; {_settings(r)}."
     if r["rule"] not in builtin_rule_names():

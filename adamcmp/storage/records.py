@@ -26,7 +26,13 @@ else:
 
 
 class Results(NamedTuple):
-    """Stored runs of a study."""
+    """Stored runs of a study, as ``adamcmp.load`` returns them.
+
+    >>> from pandas import DataFrame
+    >>> records, curves = Results(DataFrame({"run_id": ["a"]}), DataFrame({"run_id": ["a", "a"], "step": [1, 2]}))
+    >>> len(records), len(curves)
+    (1, 2)
+    """
 
     records: pd.DataFrame
     """One row per run, columns ``RECORD``."""
@@ -82,7 +88,8 @@ def drop_superseded(records: pd.DataFrame) -> pd.DataFrame:
 def find_disagreements(study_dirs: Sequence[Path]) -> pd.DataFrame:
     """Return the completed records of runs that stand several times with other numbers, ordered by run and time.
 
-    Two trainings of one run may differ by rounding (docs/file-formats.md); which of them counts then depends on clocks.
+    Two trainings of one run may differ by rounding (docs/reference/records.md). Which of them counts
+    then depends on clocks.
 
     Raises:
         InputError: a part is damaged or not ours.

@@ -1,6 +1,6 @@
 """Columns of the stored tables: records, curves and per-example test errors.
 
-docs/file-formats.md shows these tables. ``SCHEMA_VERSION`` is part of every run ID.
+docs/reference/records.md shows these tables. ``SCHEMA_VERSION`` is part of every run ID.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ RECORD: tuple[Column, ...] = (
     Column("schedule", TEXT, "", "schedule configuration"),
     Column("lr", REAL, "", "peak learning rate α"),
     Column("weight_decay", REAL, "", "λ in the convention of the column decay"),
-    Column("decay", TEXT, "", "decay convention: see docs/protocol.md", form=DOTTED),
+    Column("decay", TEXT, "", "decay convention, such as l2 or lr_scaled", form=DOTTED),
     Column("decayed", TEXT, "", "which parameters are decayed: all or no_bias_norm", form=DOTTED),
     Column(
         "decay_per_step",

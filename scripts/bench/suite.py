@@ -57,7 +57,7 @@ def main() -> None:
         growth = cpu / unit / known - 1
         print(f"tests: {growth:+.0%} against the {known:,.0f} × of scripts/bench/suite.json")
         if growth > TOLERANCE:
-            print("tests: WARNING: slower than the committed figure by more than 5 %; see docs/testing.md")
+            print("tests: WARNING: slower than the committed figure by more than 5 %; see docs/development/testing.md")
     if commit:
         FIGURE.write_text(json.dumps(found, indent=1) + "\n")
     sys.exit(code)

@@ -233,7 +233,7 @@ def test_trials_that_nearly_tie_are_no_difference_of_optimizers(seeds, trials):
             sides.append((HeldOut(name, tuple(range(8)), error_S, held_C, ("",) * 8), choice))
         (a, of_a), (b, of_b) = sides
         wrong += decide([compare(a, b, of_a, replace(of_b, seed_ids=(9,) * seeds))], has_power=False)[0].kind == "apart"
-    # of two trials 7 %, see docs/protocol.md
+    # of two trials 7 %, see docs/explanation/verdicts.md
     assert wrong / count <= 0.075 + 2 * math.sqrt(0.05 * 0.95 / count)
 
 

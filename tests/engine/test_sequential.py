@@ -35,7 +35,7 @@ def outcomes(runs, datasets, on_steps=lambda *_: None):
 
 
 def drawn_from(seed, name, index=0):
-    """The seed of a stream, as docs/protocol.md tells it: nothing of the engine's own."""
+    """The seed of a stream, as docs/explanation/selection.md tells it: nothing of the engine's own."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}/{index}".encode()).digest()[:8], "little") >> 1 & 0xFFFFFFFF
 
 

@@ -1,4 +1,4 @@
-"""Every snippet of docs/recipes.md does what it says, run as it stands there."""
+"""Every snippet of docs/howto/recipes.md does what it says, run as it stands there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-TEXT = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "howto" / "recipes.md").read_text(encoding="utf-8")
 RECIPES = dict(re.findall(r"## (… [^\n]+)\n(.*?)(?=\n## |\Z)", TEXT, flags=re.DOTALL))
 
 

@@ -21,7 +21,9 @@ class Adagrad(Rule):
     """Adagrad with all decay conventions."""
 
     eps: NonNegative
+    """ε, which keeps the quotient finite where gradients vanish."""
     initial_accumulator_value: NonNegative
+    """Initial value of the sum of squared gradients."""
 
     def coefficients(self, steps: StepWindow) -> Coefficients:
         return {"lr": steps.lr, "eps": self.eps}

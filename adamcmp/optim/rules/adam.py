@@ -35,10 +35,13 @@ class Adam(Rule):
 
     decay: Literal[Decay, "l2_m_only", "l2_v_only"]  # type: ignore[assignment]  # more than all rules have
     betas: tuple[Beta, Beta]
+    """β1 and β2, the decay rates of the averages of gradients and of their squares."""
     eps: NonNegative
+    """ε, which keeps the quotient finite where gradients vanish."""
     eps_placement: Literal["after", "before"]
     """ε is added after the bias correction of v (torch, the paper) or before it (Keras)."""
     bias_correction: bool
+    """Divide both moments by 1 − βᵗ."""
 
     def coefficients(self, steps: StepWindow) -> Coefficients:
         beta1, beta2 = self.betas

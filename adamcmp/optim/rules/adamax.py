@@ -22,7 +22,9 @@ class Adamax(Rule):
     """Adamax with all decay conventions."""
 
     betas: tuple[Beta, Beta]
+    """β1 of the average of gradients, β2 of the largest gradient."""
     eps: Positive
+    """ε, which keeps the quotient finite where gradients vanish."""
 
     def coefficients(self, steps: StepWindow) -> Coefficients:
         beta1, beta2 = self.betas

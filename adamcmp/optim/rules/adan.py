@@ -30,7 +30,9 @@ class Adan(Rule):
     """Adan with all decay conventions."""
 
     betas: tuple[Beta, Beta, Beta]
+    """β of the averages of gradients, of their differences, and of squares."""
     eps: NonNegative
+    """ε, which keeps the quotient finite where gradients vanish."""
     proximal: bool
     """Decay divides the new weights by 1 + d_t in place of taking d_t off the old ones."""
 

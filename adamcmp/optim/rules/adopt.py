@@ -29,7 +29,9 @@ class ADOPT(Rule):
     """ADOPT with all decay conventions."""
 
     betas: tuple[Beta, Beta]
+    """β1 and β2, the decay rates of the averages of normalized gradients and of squares."""
     eps: Positive
+    """ε, which keeps the quotient finite where gradients vanish."""
 
     def coefficients(self, steps: StepWindow) -> Coefficients:
         beta1, beta2 = self.betas

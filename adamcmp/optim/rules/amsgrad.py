@@ -25,7 +25,9 @@ class AMSGrad(Rule):
     """AMSGrad, and with decoupled decay AMSGradW."""
 
     betas: tuple[Beta, Beta]
+    """β1 and β2, as of Adam."""
     eps: NonNegative
+    """ε, which keeps the quotient finite where gradients vanish."""
 
     def coefficients(self, steps: StepWindow) -> Coefficients:
         beta1, beta2 = self.betas

@@ -29,7 +29,9 @@ class LAMB(Rule):
 
     decay: Literal[Decay, "trust_ratio"]  # type: ignore[assignment]  # more than all rules have
     betas: tuple[Beta, Beta]
+    """β1 and β2, as of Adam."""
     eps: NonNegative
+    """ε, which keeps the quotient finite where gradients vanish."""
 
     def coefficients(self, steps: StepWindow) -> Coefficients:
         beta1, beta2 = self.betas

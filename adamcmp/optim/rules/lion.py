@@ -22,6 +22,7 @@ class Lion(Rule):
     """Lion with all decay conventions."""
 
     betas: tuple[Beta, Beta]
+    """β1 of the step, β2 of the momentum."""
 
     def coefficients(self, steps: StepWindow) -> Coefficients:
         return {"lr": steps.lr, **moment_rates(self.betas)}

@@ -51,7 +51,9 @@ class Muon(Rule):
     static: ClassVar[tuple[str, ...]] = ("newton_schulz", "others")
 
     momentum: Beta
+    """μ, the decay rate of the average of gradients."""
     nesterov: bool
+    """Nesterov's momentum."""
     newton_schulz: Count
     """Iterations of Newton and Schulz."""
     scale: Literal["original", "match_rms_adamw"]
@@ -59,6 +61,7 @@ class Muon(Rule):
     others: tuple[str, ...]
     """Patterns of names: matrices that AdamW treats."""
     adam_lr_scale: Positive
+    """Factor of the learning rate of the AdamW part."""
     betas: tuple[Beta, Beta]
     """Betas of the AdamW part."""
     eps: NonNegative

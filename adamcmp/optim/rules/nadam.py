@@ -27,7 +27,9 @@ class NAdam(Rule):
     """NAdam with L2, NAdamW with decoupled decay."""
 
     betas: tuple[Beta, Beta]
+    """β1 and β2, as of Adam."""
     eps: NonNegative
+    """ε, which keeps the quotient finite where gradients vanish."""
     momentum_decay: NonNegative
     """ψ: how soon μ_t comes to β1."""
 

@@ -27,7 +27,9 @@ class RAdam(Rule):
     """RAdam with all decay conventions."""
 
     betas: tuple[Beta, Beta]
+    """β1 and β2, as of Adam."""
     eps: Positive
+    """ε, which keeps the quotient finite where gradients vanish."""
 
     def coefficients(self, steps: StepWindow) -> Coefficients:
         beta1, beta2 = self.betas

@@ -33,6 +33,7 @@ class ScheduleFree(Rule):
     betas: tuple[Beta, Beta]
     """How near the average gradients are taken (0.9 to 0.98), and β2."""
     eps: NonNegative
+    """ε, which keeps the quotient finite where gradients vanish."""
     r: NonNegative
     """Power of the step in the weights of the average."""
     weight_lr_power: NonNegative

@@ -26,7 +26,9 @@ class SGD(Rule):
     """SGD in all its variants."""
 
     momentum: Beta
+    """Factor of the momentum buffer per step."""
     nesterov: bool
+    """Nesterov's momentum."""
     lr_in_buffer: bool
     """The learning rate enters the momentum buffer (the paper's Algorithm 1) or leaves it (torch)."""
 

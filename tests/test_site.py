@@ -1,0 +1,174 @@
+"""The documentation site: generated pages, tutorials, and the command that opens it."""
+
+import json
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from adamcmp import documentation
+from adamcmp.errors import InputError
+
+from .execute.conftest import CommandLine
+
+ROOT = Path(__file__).parent.parent
+GENERATED = runpy.run_path(str(ROOT / "scripts" / "docs"))["PAGES"]
+MAX_WORDS = 2500
+TABLES = {"claims-table.md", "calibration-tables.md"}  # made by scripts/reference and scripts/calibrate
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch, capsys) -> CommandLine:
+    return CommandLine(tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_generated_pages_are_what_the_code_says(name):
+    assert (ROOT / "docs" / "reference" / name).read_text() == GENERATED[name](), "run scripts/docs --write"
+
+
+def test_every_setting_of_the_schema_is_in_the_reference():
+    from adamcmp.config import schema
+
+    text = (ROOT / "docs" / "reference" / "settings.md").read_text()
+    for prefix, cls in {"train": schema.Train, "study": schema.Study, "execute": schema.ExecutionSettings}.items():
+        for name in set(cls.model_fields) - {"loss", "confirm", "figure", "ray", "slurm"}:
+            assert f"| `{prefix}.{name}` |" in text
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: path.stem)
+def test_a_page_is_short_unless_it_is_generated(page):
+    assert page.name in {*GENERATED, *TABLES} or len(page.read_text().split()) <= MAX_WORDS
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A site of four sections."""
+    sections = [
+        ("index.html", "adamcmp", "find out"),
+        ("reference/commands.html#adamcmp-settle", "adamcmp settle", "add held-out seeds"),
+        ("reference/settings.html#train", "train", "train.ema averages weights"),
+        ("explanation/verdicts.html", "Verdicts", "one difference"),
+        ("explanation/verdicts.html#several-tasks", "Several tasks", "pooled &lt;b&gt;"),
+    ]
+    (tmp_path / "site" / "search").mkdir(parents=True)
+    docs = [{"location": location, "title": title, "text": text} for location, title, text in sections]
+    (tmp_path / "site" / "search" / "search_index.json").write_text(json.dumps({"docs": docs}))
+    (tmp_path / "site" / "index.html").write_text("")
+    monkeypatch.setattr(documentation, "site_folder", lambda: tmp_path / "site")
+    return tmp_path / "site"
+
+
+@pytest.mark.parametrize(
+    ("topic", "location"),
+    [
+        ("", "index.html"),
+        ("settle", "reference/commands.html#adamcmp-settle"),
+        ("adamcmp settle", "reference/commands.html#adamcmp-settle"),
+        ("train.ema", "reference/settings.html#train"),
+        ("Verdicts", "explanation/verdicts.html"),
+        ("tasks several", "explanation/verdicts.html#several-tasks"),
+        ("held-out seeds", "reference/commands.html#adamcmp-settle"),
+    ],
+)
+def test_a_topic_finds_its_section(site, topic, location):
+    assert documentation.find_page(topic).location == location
+
+
+def test_an_unknown_topic_is_one_line(site):
+    with pytest.raises(InputError, match=r"no page is about 'verdits'; did you mean verdicts\?"):
+        documentation.find_page("verdits")
+
+
+def test_docs_opens_the_page_and_prints_its_address(site, cli, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or True)
+    ended = cli("docs", "settle")
+    assert ended.code == 0
+    assert opened == [f"{(site / 'reference' / 'commands.html').as_uri()}#adamcmp-settle"]
+    assert opened[0] in ended.out
+    assert cli("docs", "--url").out.strip().endswith("index.html")
+    assert len(opened) == 1
+    monkeypatch.setattr("webbrowser.open", lambda url: False)
+    assert "No browser could be opened" in cli("docs", "settle").out
+
+
+def test_without_a_site_docs_says_what_to_do(cli, monkeypatch, tmp_path):
+    monkeypatch.setattr(documentation, "__file__", str(tmp_path / "package" / "documentation.py"))
+    ended = cli("docs")
+    assert ended.code == 2
+    assert "scripts/docs" in ended.err
+
+
+@pytest.fixture(scope="session")
+def strict_site(tmp_path_factory):
+    """The site, built in strict mode."""
+    folder = tmp_path_factory.mktemp("documentation") / "site"
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    ended = subprocess.run(
+        build, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    return folder
+
+
+def test_the_site_builds_in_strict_mode_and_loads_nothing_from_elsewhere(strict_site):
+    pages = sorted(strict_site.rglob("*.html"))
+    assert len(pages) > 60
+    for page in pages:
+        text = page.read_text()
+        for tag in re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", text):
+            source = re.search(r'(?:src|href)="?([^"\s>]+)', tag)
+            assert source is None or "//" not in source[1].replace("data:", ""), (page, tag[:200])
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "settle",
+        "train.ema",
+        "geomspace",
+        "weight decay conventions",
+        "grokking",
+        "Trial",
+        "resume",
+        "study.margin",
+        "verdicts",
+    ],
+)
+def test_topics_of_the_real_site_are_found(strict_site, monkeypatch, topic):
+    monkeypatch.setattr(documentation, "site_folder", lambda: strict_site)
+    page = documentation.find_page(topic)
+    assert (strict_site / page.location.partition("#")[0]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "message"),
+    [
+        ("docs/explanation/verdicts.md", "[gone](nowhere.md)", "nowhere.md"),
+        ("docs/explanation/verdicts.md", "[gone](#no-such-heading)", "no-such-heading"),
+        ("docs/explanation/orphan.md", "# Orphan", "orphan.md"),
+        ("docs/explanation/verdicts.md", "![](power.svg)", "no alternative text"),
+        ("adamcmp/study.py", "", "adamcmp.Study.open has no docstring"),
+    ],
+    ids=["dead link", "dead anchor", "orphan page", "image without text", "no docstring"],
+)
+@pytest.mark.slow
+def test_a_fault_ends_a_strict_build(tmp_path, source, text, message):
+    clone = tmp_path / "clone"
+    skipped = shutil.ignore_patterns(".*", "__pycache__", "records", "curves", "outcomes", "site")
+    shutil.copytree(ROOT, clone, ignore=skipped)
+    path = clone / source
+    before = path.read_text() if path.exists() else ""
+    if source.endswith(".py"):
+        before = re.sub(r'(def open\(.*?:\n) +""".*?"""\n', r"\1", before, count=1, flags=re.DOTALL)
+    path.write_text(f"{before}\n\n{text}\n")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict"]
+    ended = subprocess.run(build, cwd=clone, capture_output=True, text=True)
+    assert ended.returncode != 0
+    assert message in ended.stderr

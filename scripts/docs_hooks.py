@@ -28,6 +28,11 @@ RENAMED = {
     "examples/README.md": "examples/index.md",
 }  # fmt: skip
 """Path in the repository → path in the site; others keep theirs, without ``docs/``."""
+BOOSTS = {
+    "results/": 0.2, "development/decisions/": 0.3, "development/": 0.5, "changelog.md": 0.2, "reference/python.md": 0.7, "reference/json.md": 0.5,
+    "reference/glossary.md": 4.0, "explanation/protocol.md": 2.0, "tutorial/": 2.0,
+}  # fmt: skip
+"""Beginning of a page's path → factor of its rank among the results of a search."""
 LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 CODE = re.compile(r"^(```.*?^```)", re.MULTILINE | re.DOTALL)
 
@@ -109,9 +114,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Let links lead to the site's files, and lists begin after a blank line, which Python-Markdown needs."""
     path = posixpath.relpath(page.file.abs_src_path or "", ROOT)
-    if path.startswith("results/"):
-        page.meta["search"] = {"boost": 0.2}  # words of reports come after those of the documentation
-        # the caption of a figure is its alternative text
+    boosts = [factor for start, factor in BOOSTS.items() if page.file.src_uri.startswith(start)]
+    page.meta["search"] = {"boost": boosts[0] if boosts else 1.0}
+    if path.startswith("results/"):  # the caption of a figure is its alternative text
         caption = r"!\[[^\]]*\]\((\S+)\)\n\n([^\n\[\]:.;]+)"
         markdown = re.sub(caption, r"![\2](\1)\n\n\2", markdown)
     if interactive_page(path):

@@ -29,8 +29,8 @@ RENAMED = {
 }  # fmt: skip
 """Path in the repository → path in the site; others keep theirs, without ``docs/``."""
 BOOSTS = {
-    "results/": 0.2, "development/decisions/": 0.3, "development/": 0.5, "changelog.md": 0.2, "reference/python.md": 0.7, "reference/json.md": 0.5,
-    "reference/glossary.md": 4.0, "explanation/protocol.md": 2.0, "tutorial/": 2.0,
+    "results/": 0.2, "development/decisions/": 0.3, "development/": 0.5, "changelog.md": 0.2, "reference/json.md": 0.5,
+    "reference/python.md": 0.7, "reference/glossary.md": 4.0, "explanation/protocol.md": 2.0, "tutorial/": 2.0,
 }  # fmt: skip
 """Beginning of a page's path → factor of its rank among the results of a search."""
 LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")

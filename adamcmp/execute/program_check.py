@@ -390,6 +390,8 @@ def _notes(check: ProgramCheck, task: ProgramTask, log_bytes: float) -> list[str
             else "selection and comparison share these data, so that differences are too optimistic"
         )
         notes.append(f"no test metric is reported: verdicts are on {check.reported.validation}; {split}")
+    if task.program.kind == "script" and "weight_decay" not in task.program.placeholders:
+        notes.append(f"the command has no {{weight_decay}}: λ is shown as 0, whatever {name} uses")
     if log_bytes >= LARGE_LOG_BYTES:
         notes.append(f"{name} writes {log_bytes / 1e6:,.0f} MB of output per run")
     return notes

@@ -73,7 +73,7 @@ def sweep(command, **settings):
 
 
 def faulty(mode, **settings):
-    command = f"{sys.executable} faulty.py {mode} {{lr}} {{seed}} {{optimizer}}"
+    command = f"{sys.executable} faulty.py {mode} {{lr}} {{seed}} {{optimizer}} {{weight_decay}}"
     return sweep(command, **{"optimizer.lr": [0.1, 1.0], "execute.minutes_per_run": 0.03, **settings})
 
 
@@ -170,6 +170,13 @@ def test_unruly_scripts_are_trained(folder, mode):
 def test_the_check_says_what_is_wrong_with_seeds(folder, mode, note):
     notes = faulty(mode, **{"study.confirm.seeds": 0}).notes
     assert any(note in text for text in notes) if note else not notes
+
+
+def test_a_command_without_weight_decay_is_said_to_set_its_own(folder):
+    (folder / "own.py").write_text("import sys\nprint('val_acc:', float(sys.argv[1]), 'test_acc:', 0.5)\n")
+    settings = {"optimizer": ["a"], "optimizer.lr": [0.1, 0.2], "study.confirm.seeds": 0}
+    notes = sweep("python own.py {lr} {seed}", **settings).notes
+    assert "the command has no {weight_decay}: λ is shown as 0, whatever own.py uses" in notes
 
 
 def test_no_test_metric_is_said_and_verdicts_are_on_validation(folder):

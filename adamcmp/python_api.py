@@ -277,4 +277,4 @@ def compare(
     if reference is not None and reference not in optimizers:
         raise InputError(f"reference={reference}: no such optimizer; {suggest_names(reference, optimizers)}")
     imported = to_records(frame, roles, ImportOptions("comparison", better, unit, tuning_seeds))
-    return Study.of_records(imported.records, imported.notes, ComparisonSettings(margin, reference))
+    return Study._of_records(imported.records, imported.notes, ComparisonSettings(margin, reference))

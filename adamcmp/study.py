@@ -61,7 +61,7 @@ class Study:
         return cls(tuple(find_studies(open_path(results))))
 
     @classmethod
-    def of_records(
+    def _of_records(
         cls, records: Sequence[Mapping[str, Any]], notes: Sequence[str], comparison: ComparisonSettings
     ) -> Study:
         """Return records that are not stored as a study."""

@@ -17,15 +17,18 @@ class DocumentationHook(BuildHookInterface):  # type: ignore[type-arg]
         """Add the site to the wheel; an editable installation uses the one that scripts/docs builds."""
         if version == "editable":
             return
-        if find_spec("mkdocs") is None or find_spec("mkdocstrings") is None:
-            self.app.display_warning("the wheel has no documentation: mkdocs-material, mkdocstrings are not installed")
+        if not all(map(find_spec, ("mkdocs", "material", "mkdocstrings_handlers"))):
+            self.app.display_warning(
+                "the wheel has no documentation: install mkdocs-material and mkdocstrings[python] first, or build with "
+                "isolation"
+            )
             return
         from mkdocs.commands.build import build
         from mkdocs.config import load_config
 
         self._folder = tempfile.TemporaryDirectory(prefix="adamcmp-docs-")
         site = Path(self._folder.name) / "site"
-        build(load_config(str(Path(self.root) / "mkdocs.yml"), site_dir=str(site)))
+        build(load_config(str(Path(self.root) / "mkdocs.yml"), site_dir=str(site), strict=True))
         build_data["force_include"][str(site)] = "adamcmp/site"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:

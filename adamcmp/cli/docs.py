@@ -27,5 +27,5 @@ def docs(
     address = page.address(site_folder())
     add_json(title=page.title, url=address)
     print_line(f"{page.title}   {address}")
-    if not url and not webbrowser.open(address):
+    if not (url or json_) and not webbrowser.open(address):
         print_line("No browser could be opened here; open the address in one.")

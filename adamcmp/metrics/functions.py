@@ -124,13 +124,28 @@ METRIC_FUNCTIONS: Mapping[str, MetricFunction] = {
 def top5_error(logits: Tensor, y: Tensor) -> float:
     """Return the share of predictions whose label is not among the five largest logits (of fewer classes: among
     all).
+
+    Args:
+        logits: shape (B, …, C).
+        y: labels, shape (B, …).
+
+    >>> top5_error(torch.arange(20.0).reshape(2, 10), torch.tensor([9, 0]))
+    0.5
     """
     is_among = logits.topk(min(5, logits.shape[-1]), dim=-1).indices == y.unsqueeze(-1)
     return 1 - to_float64(is_among.any(-1)).mean().item()
 
 
 def balanced_error(logits: Tensor, y: Tensor) -> float:
-    """Return mean over the classes that occur of the share of their examples that are predicted wrongly."""
+    """Return the mean over the classes that occur of the share of their examples that are predicted wrongly.
+
+    Args:
+        logits: shape (B, …, C).
+        y: labels, shape (B, …).
+
+    >>> balanced_error(torch.eye(2)[[0, 0, 0, 0]], torch.tensor([0, 0, 0, 1]))
+    0.5
+    """
     wrong_N = to_float64((logits.argmax(-1) != y).flatten())
     class_N = y.flatten().to(wrong_N.device)
     count_C = class_N.bincount(minlength=logits.shape[-1])
@@ -139,11 +154,19 @@ def balanced_error(logits: Tensor, y: Tensor) -> float:
 
 
 def calibration_error(logits: Tensor, y: Tensor, bins: int = 15) -> float:
-    r"""Return the expected calibration error: the difference of confidence and accuracy in bins of equal width.
+    """Return the expected calibration error: the difference of confidence and accuracy in bins of equal width.
 
-    .. math:: \mathrm{ECE} = \sum_m \frac{|B_m|}{n} \, |\mathrm{acc}(B_m) - \mathrm{conf}(B_m)|
+    ECE = Σ_m |B_m|/n · |acc(B_m) − conf(B_m)| over bins B_m of the n predictions.
 
     Source: C. Guo et al., On Calibration of Modern Neural Networks, arXiv 1706.04599, eq. 3; 15 bins as there.
+
+    Args:
+        logits: shape (B, …, C).
+        y: labels, shape (B, …).
+        bins: number of bins of the confidence.
+
+    >>> calibration_error(torch.zeros(4, 2), torch.tensor([0, 0, 1, 1]))
+    0.0
     """
     confidence_N, guess_N = (tensor.flatten() for tensor in to_float64(logits).softmax(-1).max(-1))
     right_N = to_float64(guess_N == y.flatten().to(guess_N.device))
@@ -156,6 +179,9 @@ def calibration_error(logits: Tensor, y: Tensor, bins: int = 15) -> float:
 def weight_norms(model: nn.Module) -> dict[str, float]:
     """Return the Euclidean norm of each parameter, and its share of the squared norm of all: ``<name>`` and
     ``<name>_share``.
+
+    >>> weight_norms(nn.ParameterDict({"w": torch.tensor([3.0, 4.0])}))
+    {'w': 5.0, 'w_share': 1.0}
     """
     squares = {name: to_float64(p.detach()).square().sum().item() for name, p in model.named_parameters()}
     total = sum(squares.values()) or 1.0
@@ -172,6 +198,13 @@ def updates(model: nn.Module, previous: Mapping[str, Tensor]) -> dict[str, float
     shortens single steps. 0 where a norm is 0.
 
     Source: A. Kosson, B. Messmer and M. Jaggi, Rotational Equilibrium, arXiv 2305.17212, sections 2 and 3.
+
+    Args:
+        model: after the step.
+        previous: parameters before it, by name.
+
+    >>> updates(nn.ParameterDict({"w": torch.ones(2, 2)}), {"w": torch.full((2, 2), 0.5)})
+    {'w_ratio': 1.0, 'w_angle': 0.0}
     """
     sizes: dict[str, float] = {}
     for name, parameter in model.named_parameters():
@@ -192,6 +225,15 @@ def hessian_eigenvalue(model: nn.Module, objective: Callable[[], Tensor], iterat
     Power iteration v ← Hv / ‖Hv‖ from a fixed random v; the Rayleigh quotient vᵀHv of the last one is given.
 
     Source: B. Pearlmutter, Fast Exact Multiplication by the Hessian, Neural Computation 6(1), 1994.
+
+    Args:
+        model: its parameters that require gradients count.
+        objective: returns the mean loss, which gradients are taken of.
+        iterations: of the power iteration.
+
+    >>> model = nn.ParameterDict({"w": torch.tensor([1.0, 2.0])})
+    >>> round(hessian_eigenvalue(model, lambda: 1.5 * model["w"].square().sum()), 6)
+    3.0
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     with torch.enable_grad():

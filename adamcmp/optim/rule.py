@@ -38,7 +38,15 @@ Coefficients = Mapping[str, Array | float]
 
 @dataclass(frozen=True)
 class StepWindow:
-    """T steps in a row of one run, and what holds in them for parameters of one kind."""
+    """T steps in a row of one run, with their learning rates: the argument of ``Rule.coefficients``.
+
+    >>> import numpy
+    >>> eta = numpy.array([1.0, 0.5])
+    >>> steps = StepWindow(t=numpy.array([1.0, 2.0]), eta=eta, period=numpy.full(2, 2.0), peak=0.1, weight_decay=0.0,
+    ...                    until=lambda: eta)
+    >>> steps.lr.tolist()
+    [0.1, 0.05]
+    """
 
     t: Array
     """Numbers of the steps, from 1, shape (T,)."""
@@ -65,6 +73,13 @@ class StepWindow:
 
         Args:
             values: function of (t, η_t) of all steps so far, shape (t,), that returns the accumulated values.
+
+        >>> import numpy
+        >>> eta = numpy.array([1.0, 0.5, 0.25])
+        >>> steps = StepWindow(t=numpy.array([3.0]), eta=eta[2:], period=numpy.full(1, 3.0), peak=0.1, weight_decay=0.0,
+        ...                    until=lambda: eta)
+        >>> steps.running(lambda t, eta_t: numpy.cumsum(eta_t)).tolist()
+        [1.75]
         """
         eta = self.until()
         return values(np.arange(1.0, len(eta) + 1), eta)[len(eta) - len(self.t) :]
@@ -260,7 +275,12 @@ def update_moments(grad: Tensor, s: Values, c: Values) -> None:
 
 
 def zeros(param: Tensor) -> Tensor:
-    """Return a moment's usual start."""
+    """Return the usual initial value of a moment: zeros of the shape of a parameter.
+
+    >>> import torch
+    >>> zeros(torch.ones(1, 2)).tolist()
+    [[0.0, 0.0]]
+    """
     return param.new_zeros(param.shape)
 
 
@@ -269,6 +289,10 @@ def norm(x: Tensor) -> Tensor:
 
     A product, and of two equal rows, since torch's compiler for CPUs makes sums of products with one, and then fails on
     sums over values that a step changes in place (pytorch issue 196570).
+
+    >>> import torch
+    >>> norm(torch.tensor([[3.0, 4.0], [6.0, 8.0]])).tolist()
+    [[5.0], [10.0]]
     """
     rows = x.reshape(len(x), 1, -1)
     squares = rows.expand(-1, 2, -1) @ rows.mT

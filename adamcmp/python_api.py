@@ -250,10 +250,10 @@ def compare(
         adamcmp.errors.InputError: a column is missing, has wrong values, or rows repeat a run.
 
     >>> import pandas as pd
-    >>> rows = [{"opt": o, "seed": s, "test_acc": 0.9 + 0.02 * (o == "b") + 0.001 * (s % 3)} for o in "ab"
-    ...         for s in range(6)]
+    >>> rows = [{"opt": o, "seed": s, "test_acc": 0.9 + 0.02 * (o == "b") + 0.001 * (s * (3 + (o == "b")) % 7)}
+    ...         for o in "ab" for s in range(6)]
     >>> compare(pd.DataFrame(rows), optimizer="opt", seed="seed", metric="test_acc").verdicts["verdict"].tolist()
-    ['untested']
+    ['different']
     """
     import pandas as pd
 

@@ -114,7 +114,9 @@ class Study:
     def verdicts(self) -> pd.DataFrame:
         """One row per task and pair of optimizers: verdict, difference, 95 % confidence interval, p, and a sentence.
 
-        The column ``verdict`` is ``different``, ``equivalent``, ``inconclusive`` or ``untested``.
+        The column ``verdict`` is ``different``, ``equivalent``, ``inconclusive`` or ``untested``. ``mean`` is the
+        difference a − b of the metric, ``low`` and ``high`` its interval, ``detectable`` a difference that is found
+        with 80 % power, and ``text`` the verdict in a sentence.
         """
         import pandas as pd
 

@@ -46,7 +46,8 @@ def compare(
         comparison = comparison_settings(sources.study_dirs) if margin is None else ComparisonSettings(margin)
         curves = read_all(sources.study_dirs).curves
         report_input = ReportInput(records, curves, read_outcomes(sources.study_dirs), comparison)
-    show_found(report_input, " vs. ".join(sides))
+    compared, within = sides[: len(sources.sides)], sides[len(sources.sides) :]
+    show_found(report_input, " · ".join([" vs. ".join(compared), *within]))
     for line in unmatched_runs(sources.sides, records):
         print_note(line, err=False)
     if not any(report_input.verdicts(task) for task in split_by_task(records)):

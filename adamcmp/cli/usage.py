@@ -51,7 +51,7 @@ def usage_text(error: Exception, words: Sequence[str]) -> str:
     name = getattr(context, "info_name", None) if getattr(context, "parent", None) else None
     option = getattr(error, "option_name", None)
     if name and option is not None and type(error).__name__ == "NoSuchOption":
-        text = _unknown_option(option, words, _options(context))
+        text = _unknown_option(option, words, _options(context), [param.name for param in context.command.params])
     elif name and type(error).__name__ == "MissingParameter":
         example = str(context.command.epilog or "").removeprefix("Example:").strip()
         text += f". Example: `{example}`" if example else ""
@@ -64,13 +64,15 @@ def _options(context: Any) -> list[str]:
     return [option for param in context.command.params for option in getattr(param, "opts", ()) if option[:2] == "--"]
 
 
-def _unknown_option(option: str, words: Sequence[str], options: Sequence[str]) -> str:
-    """Return a suggestion for an option that a command does not have."""
+def _unknown_option(option: str, words: Sequence[str], options: Sequence[str], params: Sequence[str]) -> str:
+    """Return a suggestion for an option that a command does not have; ``params`` are the names of its parameters."""
     typed = next((word for word in words if word.startswith(option) or word.lstrip("-") == option.lstrip("-")), option)
     typed = typed.partition("=")[0]
     near = get_close_matches(f"--{typed.lstrip('-')}", options, n=2, cutoff=0.75)
     if near:
         return f"No such option: {typed}. Did you mean {' or '.join(near)}?"
+    if "overrides" not in params:
+        return f"No such option: {typed}."
     key = typed.lstrip("-").replace("-", "_")
     return f"No such option: {typed}. Settings have no dashes: {key}=VALUE (`adamcmp show digits` lists all settings)"
 

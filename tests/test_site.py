@@ -124,6 +124,17 @@ def test_docs_opens_the_page_and_prints_its_address(site, cli, monkeypatch):
     assert "No browser could be opened" in cli("docs", "settle").out
 
 
+def test_with_json_docs_prints_one_object_and_opens_nothing(site, cli, monkeypatch):
+    monkeypatch.setattr("webbrowser.open", lambda url: pytest.fail("opened"))
+    assert cli("docs", "settle", "--json").code == 0
+
+
+def test_an_unknown_option_of_a_command_without_settings_is_one_short_line(site, cli):
+    ended = cli("docs", "--bogus")
+    assert ended.code == 2
+    assert "No such option: --bogus. See `adamcmp docs --help`." in ended.err
+
+
 def test_without_a_site_docs_says_what_to_do(cli, monkeypatch, tmp_path):
     monkeypatch.setattr(documentation, "__file__", str(tmp_path / "package" / "documentation.py"))
     ended = cli("docs")

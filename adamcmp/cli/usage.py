@@ -72,7 +72,7 @@ def _unknown_option(option: str, words: Sequence[str], options: Sequence[str], p
     if near:
         return f"No such option: {typed}. Did you mean {' or '.join(near)}?"
     if "overrides" not in params:
-        return f"No such option: {typed}."
+        return f"No such option: {typed}"
     key = typed.lstrip("-").replace("-", "_")
     return f"No such option: {typed}. Settings have no dashes: {key}=VALUE (`adamcmp show digits` lists all settings)"
 

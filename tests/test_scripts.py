@@ -14,6 +14,10 @@ ROOT = Path(__file__).parents[1]
 chromium, slurm = pytest.mark.needs("chromium"), pytest.mark.needs("slurm")
 PYTHON = {
     "scripts/calibrate": (["--quick"], ()),
+    "scripts/docs": ([], ()),
+    "scripts/docs_figures.py": ([], ()),
+    "scripts/docs_hooks.py": ([], ()),  # MkDocs imports it, and Hatch the next
+    "scripts/docs_wheel.py": ([], ()),
     "scripts/mutation": (["--help"], ()),  # needs mutmut, and works on a copy for hours
     "scripts/mutation_decay": (["--help"], ()),  # runs the tests of optimizers 37 times
     "scripts/readme": (["--help"], ()),

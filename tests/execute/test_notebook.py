@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SKILL = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "SKILL.md").read_text(), re.DOTALL)
+SKILL = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "howto" / "agents.md").read_text(), re.DOTALL)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -30,9 +30,9 @@ from adamcmp.plan.programs import ProgramTask, ReportedMetrics, with_metrics
 from adamcmp.plan.run_ids import short_hash
 from adamcmp.plan.runs import Run, update_kernel_name
 from adamcmp.storage.backend import is_local, write_file
+from adamcmp.storage.schema import CHECK_FILE
 from adamcmp.untrusted import load_json
 
-CHECK_FILE = "check.json"
 CHECK_VERSION = 1
 SHORTENED = 10
 """Factor by which check runs are shorter where the program takes the number of steps."""
@@ -88,7 +88,7 @@ class ProgramCheck:
             loaded: Mapping[str, Any] = load_json((study_dir / CHECK_FILE).read_bytes())
             if loaded["version"] != CHECK_VERSION or loaded["fingerprint"] != fingerprint:
                 return None
-            values = {key: value for key, value in loaded.items() if key != "version"}
+            values = {key: value for key, value in loaded.items() if key not in ("version", "noise")}
             values["reported"] = ReportedMetrics(**values["reported"])
             values["runs"] = tuple(CheckRun(**run) for run in values["runs"])
             return cls(**{**values, "notes": tuple(values["notes"])})
@@ -96,8 +96,9 @@ class ProgramCheck:
             return None
 
     def save(self, study_dir: Path) -> None:
-        """Write the check to the folder of a study."""
-        text = json.dumps({"version": CHECK_VERSION, **asdict(self)}, indent=1, allow_nan=False)
+        """Write the check to the folder of a study, with its noise for reports."""
+        content = {"version": CHECK_VERSION, **asdict(self), "noise": self.noise}
+        text = json.dumps(content, indent=1, allow_nan=False)
         write_file(study_dir / CHECK_FILE, text.encode())
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,16 +9,16 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from adamcmp.metrics.spec import MetricSpec, format_significant
+from adamcmp.storage.schema import CHECK_FILE
 from adamcmp.text_safety import to_one_line
 from adamcmp.untrusted import load_json
 
-CHECK_FILE = "check.json"
-SOURCES = {
-    "same seed": ("within a seed", "difference of two runs with the same seed"),
-    "other seed": ("between seeds", "standard deviation over seeds"),
-    "other learning rate": ("between learning rates", "difference of two learning rates"),
+MEANINGS = {
+    "within a seed": "difference of two runs with the same seed",
+    "between seeds": "standard deviation over seeds",
+    "between learning rates": "difference of two learning rates",
 }
-"""Source and meaning of a spread, by the purpose of the runs of a check."""
+"""Meaning of a spread, by its source."""
 
 
 class CheckFindings(NamedTuple):
@@ -36,15 +35,8 @@ def load_check(study_dir: Path) -> CheckFindings | None:
     """Return the findings that a study has stored; None if there are none, or they cannot be read."""
     try:
         loaded: Mapping[str, Any] = load_json((study_dir / CHECK_FILE).read_bytes())
-        runs, reported = loaded["runs"], loaded["reported"]
-        values = {purpose: [run["value"] for run in runs if run["purpose"] == purpose] for purpose in SOURCES}
-        first = runs[0]["value"]
-        rows = []
-        for purpose, (source, meaning) in SOURCES.items():
-            known = [float(value) for value in values[purpose] if value is not None]
-            if first is not None and known:
-                spread = statistics.stdev([first, *known]) if purpose == "other seed" else abs(first - known[0])
-                rows.append((source, meaning, spread, 1 + len(known)))
+        reported = loaded["reported"]
+        rows = [(source, MEANINGS[source], float(spread), int(runs)) for source, spread, runs in loaded["noise"]]
         shorter = f", estimated from runs of 1/{loaded['shortened']} of the steps" if loaded["shortened"] > 1 else ""
         test = f", comparison by {reported['test']}" if reported["test"] else ""
         text = (

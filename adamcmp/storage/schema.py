@@ -220,3 +220,5 @@ def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
 
 TABLES = (("outcomes", OUTCOMES), ("curves", CURVE), ("records", RECORD))
 """In the order in which they are written: the records make runs count."""
+CHECK_FILE = "check.json"
+"""File of a study with the findings of the check of its script or function."""

@@ -36,7 +36,8 @@ def load_check(study_dir: Path) -> CheckFindings | None:
     try:
         loaded: Mapping[str, Any] = load_json((study_dir / CHECK_FILE).read_bytes())
         reported = loaded["reported"]
-        rows = [(source, MEANINGS[source], float(spread), int(runs)) for source, spread, runs in loaded["noise"]]
+        noise = loaded.get("noise", ())
+        rows = [(source, MEANINGS[source], float(spread), int(runs)) for source, spread, runs in noise]
         shorter = f", estimated from runs of 1/{loaded['shortened']} of the steps" if loaded["shortened"] > 1 else ""
         test = f", comparison by {reported['test']}" if reported["test"] else ""
         text = (
@@ -44,6 +45,8 @@ def load_check(study_dir: Path) -> CheckFindings | None:
             f"{loaded['bytes'] / 1e6:,.0f} MB and {loaded['cores']:.1f} cores{shorter}."
         )
         notes = tuple(to_one_line(str(note)) for note in loaded["notes"])
+        if "noise" not in loaded:
+            notes += ("The check was stored by an earlier version of adamcmp, so that its noise is not shown.",)
         return CheckFindings(
             pd.DataFrame(rows, columns=["source", "meaning", "spread", "runs"]), notes, to_one_line(text)
         )

@@ -227,7 +227,7 @@ def build_task_report(task: TaskRecords, reported: ReportInput, about: Collectio
         report_tables.append(ReportTable("metrics", extra, tables.extra_metrics_display(extra)))
         report_tables.append(ReportTable("metrics_along", extra_metric_curves(curves, records, best)))
     check = reported.check if is_of_program(records) else None
-    if check is not None:
+    if check is not None and len(check.noise):
         report_tables.append(ReportTable("noise_floor", check.noise, noise_display(check.noise, criteria.error)))
     if reported.target_error is not None:
         soon = time_to_target_table(curves, records, best, reported.target_error).assign(target=reported.target_error)

@@ -97,7 +97,13 @@ def test_a_script_is_swept_and_judged_on_held_out_seeds(folder):
     check = json.loads((folder / "results" / "train_argparse" / "check.json").read_text())
     assert [run["value"] for run in check["runs"] if run["purpose"] == "same seed"] == [check["runs"][0]["value"]]
     page = study.report()
-    assert "Noise floor" in (page.parent / "report.md").read_text()
+    text = (page.parent / "report.md").read_text()
+    assert "Noise floor" in text
+    assert "between seeds" in text
+    del check["noise"]  # as an earlier version has stored it
+    (folder / "results" / "train_argparse" / "check.json").write_text(json.dumps(check))
+    page = adamcmp.Study.open(folder / "results" / "train_argparse").report(formats=["md"])
+    assert "stored by an earlier version" in page.read_text()
 
 
 def test_results_are_those_of_the_script_itself(folder):

@@ -10,7 +10,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -180,22 +180,41 @@ def read_tensorboard(folder: Path) -> list[Record]:
     Raises:
         InputError: tensorboard is not installed.
     """
-    from adamcmp.extras import require_extra
-
-    with require_extra("metrics.tensorboard", "tensorboard"):
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     by_step: dict[int, Record] = {}
     for events in sorted({path.parent for path in folder.rglob(TENSORBOARD_EVENTS)}):
-        accumulator = EventAccumulator(str(events), size_guidance={"scalars": 0, "tensors": 0})
-        accumulator.Reload()
-        for tag in accumulator.Tags()["scalars"]:
-            for event in accumulator.Scalars(tag):
-                by_step.setdefault(event.step, {"step": float(event.step)})[tag] = event.value
-        for tag in accumulator.Tags()["tensors"]:  # scalars as TensorFlow 2 writes them
-            for event in accumulator.Tensors(tag):
-                if len(event.tensor_proto.float_val) == 1:
-                    by_step.setdefault(event.step, {"step": float(event.step)})[tag] = event.tensor_proto.float_val[0]
+        for tag, step, value in scalars(load_events(events, "metrics.tensorboard")):
+            by_step.setdefault(step, {"step": float(step)})[tag] = value
     return [by_step[step] for step in sorted(by_step)]
+
+
+def load_events(folder: Path, needed_by: str) -> Any:
+    """Return TensorBoard's accumulator of the event files in a folder.
+
+    Args:
+        folder: the folder.
+        needed_by: the setting or source that needs TensorBoard, for the error without it.
+
+    Raises:
+        InputError: tensorboard is not installed.
+    """
+    from adamcmp.extras import require_extra
+
+    with require_extra(needed_by, "tensorboard"):
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def scalars(accumulator: Any) -> Iterator[tuple[str, int, float]]:
+    """Yield tag, step and value of each scalar, in the order of steps for each tag."""
+    for tag in accumulator.Tags()["scalars"]:
+        for event in accumulator.Scalars(tag):
+            yield tag, event.step, event.value
+    for tag in accumulator.Tags()["tensors"]:  # scalars as TensorFlow 2 writes them
+        for event in accumulator.Tensors(tag):
+            if len(event.tensor_proto.float_val) == 1:
+                yield tag, event.step, event.tensor_proto.float_val[0]
 
 
 def read_reported_files(folder: Path, settings: MetricSettings, file: str | None, events: str | None) -> list[Record]:

@@ -291,13 +291,13 @@ def _read_mlflow(uri: str) -> ImportedRuns:
 
 def _tensorboard_runs(root: Path, folders: Sequence[Path]) -> pd.DataFrame:
     """Return hyperparameters and last scalars of TensorBoard folders; one run per folder with hyperparameters."""
+    from adamcmp.engine.reported_values import load_events, scalars
+
     with require_extra("a TensorBoard folder", "tensorboard"):
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
         from tensorboard.plugins.hparams import plugin_data_pb2
     runs: dict[Path, dict[str, Any]] = {}
     for folder in folders:
-        accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
-        accumulator.Reload()
+        accumulator = load_events(folder, "a TensorBoard folder")
         run: dict[str, Any] = {"run": folder.relative_to(root).as_posix()}
         try:
             tags = accumulator.summary_metadata
@@ -308,12 +308,7 @@ def _tensorboard_runs(root: Path, folders: Sequence[Path]) -> pd.DataFrame:
                 data = plugin_data_pb2.HParamsPluginData.FromString(metadata.plugin_data.content)
                 for name, value in data.session_start_info.hparams.items():
                     run[name] = getattr(value, value.WhichOneof("kind"))
-        for tag in accumulator.Tags()["scalars"]:
-            run[tag] = accumulator.Scalars(tag)[-1].value
-        for tag in accumulator.Tags()["tensors"]:
-            values = accumulator.Tensors(tag)[-1].tensor_proto.float_val
-            if len(values) == 1:
-                run[tag] = values[0]
+        run |= {tag: value for tag, _, value in scalars(accumulator)}  # the last one of each tag counts
         runs[folder] = run
     # torch's add_hparams writes a folder below that of the curves
     for folder in [folder for folder in runs if folder.parent in runs]:

@@ -162,7 +162,7 @@ def _most_relevant(words: Sequence[str], sections: Sequence[Section]) -> Section
         return total * (factors[0] if factors else 1.0) * (len(wanted & section.word_counts.keys()) / len(wanted))
 
     best = max(sections, key=score)
-    return best if 2 * len(wanted & best.word_counts.keys()) >= len(wanted) and score(best) > 0 else None
+    return best if 2 * len(wanted & best.word_counts.keys()) >= len(wanted) else None
 
 
 def _read_index(site: Path) -> tuple[list[Section], dict[str, Section]]:

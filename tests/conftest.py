@@ -6,6 +6,8 @@ import gc
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
@@ -104,6 +106,18 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "draws_in_processes: figures are drawn in forked processes, as outside tests")
     config.addinivalue_line("markers", "property: drawn by Hypothesis; scripts/slow properties draws all examples")
     config.addinivalue_line("markers", f"needs(name): skipped without an optional program: {', '.join(NEEDS)}")
+
+
+@pytest.fixture(scope="session")
+def strict_site(tmp_path_factory):
+    """The documentation site, built in strict mode."""
+    root = Path(__file__).parent.parent
+    folder = tmp_path_factory.mktemp("documentation") / "site"
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    ended = subprocess.run(build, cwd=root, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return folder
 
 
 def pytest_collection_finish():

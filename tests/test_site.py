@@ -1,7 +1,6 @@
 """The documentation site: generated pages, tutorials, and the command that opens it."""
 
 import json
-import os
 import re
 import runpy
 import shutil
@@ -140,18 +139,6 @@ def test_without_a_site_docs_says_what_to_do(cli, monkeypatch, tmp_path):
     ended = cli("docs")
     assert ended.code == 2
     assert "scripts/docs" in ended.err
-
-
-@pytest.fixture(scope="session")
-def strict_site(tmp_path_factory):
-    """The site, built in strict mode."""
-    folder = tmp_path_factory.mktemp("documentation") / "site"
-    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
-    ended = subprocess.run(
-        build, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True
-    )
-    assert ended.returncode == 0, ended.stderr
-    return folder
 
 
 def test_the_site_builds_in_strict_mode_and_loads_nothing_from_elsewhere(strict_site):

@@ -2,16 +2,11 @@
 
 import functools
 import http.server
-import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.needs("chromium")
-ROOT = Path(__file__).parents[2]
 PAGES = [
     "index.html", "tutorial/first-verdict.html", "howto/commands.html", "reference/commands.html",
     "reference/settings.html", "reference/python.html", "reference/claims-table.html", "explanation/protocol.html",
@@ -20,16 +15,8 @@ PAGES = [
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("documentation") / "site"
-    build = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(folder)]
-    subprocess.run(build, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, check=True, capture_output=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def served(site):
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(site))
+def served(strict_site):
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(strict_site))
     handler.log_message = lambda *_: None
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -38,45 +25,22 @@ def served(site):
     server.server_close()
 
 
-@pytest.fixture
-def open_page(chromium):
-    """Opens a page; its requests to other hosts and its errors are in ``faults``."""
-    contexts = []
-
-    def opened(url, width=1280, scheme="light"):
-        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
-        page.faults = []
-        ours = ("file:", "data:", "blob:", "about:", "http://127.0.0.1:")
-        page.on("request", lambda r: None if r.url.startswith(ours) else page.faults.append(r.url))
-        page.on("console", lambda m: page.faults.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: page.faults.append(str(error)))
-        page.goto(url)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-
-
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize(("width", "scheme"), [(375, "light"), (375, "dark"), (1280, "light"), (1280, "dark")])
-def test_a_page_fits_and_asks_no_other_host(site, open_page, name, width, scheme):
-    page = open_page((site / name).as_uri(), width, scheme)
+def test_a_page_fits_and_asks_no_other_host(strict_site, visit, name, width, scheme):
+    page = visit(strict_site / name, width=width, ready=False, color_scheme=scheme)
     page.wait_for_timeout(100)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("h1").first.is_visible()
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     light = sum(map(int, background.removeprefix("rgb(").removesuffix(")").split(",")[:3])) > 3 * 128
     assert light == (scheme == "light")
-    assert page.faults == []
 
 
 @pytest.mark.parametrize("how", ["file", "server"])
 @pytest.mark.parametrize(("query", "title"), [("settle", "adamcmp settle"), ("clip_norm", "train"), ("lion", "lion")])
-def test_search_finds_a_section(site, served, open_page, how, query, title):
-    page = open_page((site / "index.html").as_uri() if how == "file" else f"{served}/index.html")
+def test_search_finds_a_section(strict_site, served, visit, how, query, title):
+    page = visit(strict_site / "index.html" if how == "file" else f"{served}/index.html", ready=False)
     page.fill(".md-search__input", query)
     results = page.locator(".md-search-result__article h1, .md-search-result__article h2")
     results.first.wait_for()
@@ -84,13 +48,11 @@ def test_search_finds_a_section(site, served, open_page, how, query, title):
     page.locator(".md-search-result__link").first.click()
     page.wait_for_timeout(200)
     assert query in page.locator(".md-content").inner_text().lower()
-    assert page.faults == []
 
 
-def test_a_page_of_results_leads_to_its_interactive_report(site, open_page):
-    page = open_page((site / "results" / "reference" / "figure2_mnist1d" / "report" / "index.html").as_uri())
+def test_a_page_of_results_leads_to_its_interactive_report(strict_site, visit):
+    page = visit(strict_site / "results" / "reference" / "figure2_mnist1d" / "report" / "index.html", ready=False)
     page.get_by_role("link", name="Open the interactive report").click()
     page.wait_for_selector("html[data-ready=yes]")
     assert page.url.endswith("/report.html")
     assert page.locator("table[role=grid]").count() > 0
-    assert page.faults == []

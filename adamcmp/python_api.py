@@ -257,7 +257,7 @@ def compare(
     """
     import pandas as pd
 
-    from adamcmp.engine.reported_values import to_number
+    from adamcmp.engine.line_parser import to_number
     from adamcmp.importing.roles import find_roles
     from adamcmp.importing.sources import with_percentages
     from adamcmp.importing.to_records import ImportOptions, to_records

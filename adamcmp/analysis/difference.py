@@ -43,6 +43,8 @@ from adamcmp.analysis.selection_uncertainty import (
 
 MIN_TEST_EXAMPLES = 4
 """Test examples that show a difference, from which on their variance is estimated from them alone."""
+ROUNDED_DIGITS = 12
+"""Digits of a difference, relative to the errors, beyond which it is rounding."""
 Examples = Literal["stored", "bounded", "ignored"]
 
 
@@ -188,12 +190,21 @@ def _held_out_variance(
         sides = [a.examples_SN - b.examples_SN] if is_paired else [a.examples_SN, -b.examples_SN]
         seeds, examples = two_way(sides)
         return seeds, examples._replace(variance=max(examples.variance, floor)), "stored", count
-    seeds = two_way([(a.error_S - b.error_S)[:, None]] if is_paired else [a.error_S[:, None], -b.error_S[:, None]])[0]
+    sides = [_difference(a.error_S, b.error_S)] if is_paired else [a.error_S, -b.error_S]
+    seeds = two_way([side_S[:, None] for side_S in sides])[0]
     if not (is_share and count):
         return seeds, VarianceComponent(0.0, math.inf), "ignored", count
     shares = [float(np.clip(side.error_S.mean(), 0, 1)) if len(side.seeds) else 0.0 for side in (a, b)]
     bound = sum(share * (1 - share) for share in shares) / count
     return seeds, VarianceComponent(max(bound, 1 / (count + 2) ** 2), math.inf), "bounded", count
+
+
+def _difference(a_S: Array, b_S: Array) -> Array:
+    """Return a − b without errors of rounding: equal differences of numbers such as 0.9 are not quite equal."""
+    scale = float(max(np.abs(a_S).max(), np.abs(b_S).max())) if len(a_S) else 0.0
+    if not 0 < scale < math.inf:
+        return a_S - b_S
+    return np.round((a_S - b_S) / scale, ROUNDED_DIGITS) * scale
 
 
 def unseen_variance(a_SN: Array, b_SN: Array, *, is_paired: bool) -> float:

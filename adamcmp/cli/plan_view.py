@@ -184,6 +184,8 @@ def format_check(check: ProgramCheck, *, is_new: bool) -> list[str]:
     better = "higher" if spec.higher_is_better else "lower"
     metrics = [f"selection by {reported.validation} ({better} is better)"]
     metrics += [f"verdicts by {reported.test}"] if reported.test else []
+    if reported.is_share:
+        metrics.append("as percentages" if reported.factor != 1.0 else "as shares of 1")
     lines = [f"  Metrics    {', '.join(metrics)}"]
     if is_new:
         noise = [f"{source} {_spread_text(spec, value)} ({runs} runs)" for source, value, runs in check.noise]

@@ -23,11 +23,9 @@ import torch
 from adamcmp.config.instantiate import find_target
 from adamcmp.config.program import Program, fill_placeholders
 from adamcmp.engine.checkpoint import TrainingControl, TrainingStopped
+from adamcmp.engine.line_parser import LineParser, Record, Records
 from adamcmp.engine.reported_values import (
     STEP_NAMES,
-    LineParser,
-    Record,
-    Records,
     find_metrics,
     pack_examples,
     read_examples,
@@ -323,22 +321,25 @@ def _measured(
             "status": "diverged", "evaluations": kept, "diverged_step": lost.step,
             "error": f"{name} is not a finite number at step {lost.step}",
         }  # fmt: skip
-    examples = _examples(run, task, outcome, last, folder)
+    examples = _examples(run, task, outcome, reported, last, folder)
     return {"status": "completed", "evaluations": tuple(evaluations), "outcomes": examples}
 
 
-def _examples(run: Run, task: ProgramTask, outcome: _Outcome, last: Evaluation, folder: Path) -> ExampleErrors | None:
+def _examples(
+    run: Run, task: ProgramTask, outcome: _Outcome, reported: ReportedMetrics, last: Evaluation, folder: Path
+) -> ExampleErrors | None:
     """Return the per-example test errors of a run that is compared, if it reports them."""
     if not run.stores_examples or math.isnan(last.test_error):
         return None
+    is_accuracy = reported.is_share and reported.higher_is_better
     if outcome.examples is not None:
-        return pack_examples(outcome.examples, last.test_error, "test_errors")
+        return pack_examples(outcome.examples, last.test_error, "test_errors", is_accuracy=is_accuracy)
     if task.program.kind == "function":
         return None
     setting = task.program.metrics.examples
     if setting not in (None, "auto"):
         setting = fill_placeholders(setting, placeholder_values(run, str(folder)))
-    return read_examples(folder, setting, last.test_error)
+    return read_examples(folder, setting, last.test_error, is_accuracy=is_accuracy)
 
 
 def _is_finite(evaluation: Evaluation, reported: ReportedMetrics) -> bool:

@@ -1,11 +1,7 @@
-"""Values that a program reports, as lines, files or TensorBoard events; and which of them are its metrics.
-
-A *record* is the values of one line or one step: a mapping of names to numbers.
-"""
+"""Values that a program reports in files or TensorBoard events; and which of all values are its metrics."""
 
 from __future__ import annotations
 
-import ast
 import csv
 import json
 import math
@@ -18,139 +14,27 @@ from typing import Any
 import numpy as np
 
 from adamcmp.config.program import MetricSettings
+from adamcmp.engine.line_parser import Record, Records, expand, to_number
 from adamcmp.engine.run_result import Evaluation, ExampleErrors
 from adamcmp.errors import InputError, one_line
-from adamcmp.metrics.names import ORDER, PREFIXES, is_higher_better, metric_of, split_of, unit_and_factor
+from adamcmp.metrics.names import (
+    ORDER,
+    PREFIXES,
+    base_metric,
+    is_higher_better,
+    metric_of,
+    split_of,
+    unit_and_factor,
+)
 from adamcmp.plan.programs import ReportedMetrics
 
-Record = dict[str, float]
-Records = Sequence[Mapping[str, float]]
-NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)"
-PAIR = re.compile(rf"([A-Za-z][\w./-]*(?: [A-Za-z][\w./-]*)?)\s*[:=]\s*({NUMBER})\s*(%?)(?![\w.])", re.IGNORECASE)
-"""``val_acc: 0.91``, ``Test error = 12 %``."""
-SPLIT_WORDS = "validation|valid|val|dev|eval|test|train|training"
-METRIC_WORDS = "loss|accuracy|acc|error|err|rmse|mae|mse|f1|auc|perplexity|ppl|r2|score"
-SPOKEN = re.compile(rf"\b((?:{SPLIT_WORDS})[ _/.-](?:{METRIC_WORDS}))\s+({NUMBER})\s*(%?)", re.IGNORECASE)
-"""``val acc 0.91``."""
-ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
-"""Colors and movements of a terminal."""
-NOT_FINITE = re.compile(r"(?<![\w'\".])(-?(?:nan|inf))(?![\w'\".(])", re.IGNORECASE)
-"""A number that is not finite, in a Python dictionary."""
-COUNTER = re.compile(r"\b(epoch|step|iteration|iter)[ :=#]*(\d+)", re.IGNORECASE)
-"""``Epoch 3``."""
 STEP_NAMES = ("step", "global_step", "iteration", "iter", "steps", "epoch")
 MAX_STEP = 2.0**53
-MAX_RECORDS = 20_000
-"""Records of a run that are kept while it prints."""
 MAX_EXAMPLE_BLOCKS = 4096
 """Blocks of examples whose errors are stored as numbers."""
 MAX_LISTED = 12
+METRIC_SUFFIXES = (".json", ".jsonl", ".csv", ".tsv")
 TENSORBOARD_EVENTS = "events.out.tfevents*"
-
-
-class LineParser:
-    """Collects records from the lines that a program prints."""
-
-    def __init__(self, pattern: str | None = None) -> None:
-        """Parse lines; with ``pattern`` only those that it matches, by its named groups."""
-        self._pattern = re.compile(pattern) if pattern else None
-        self._is_open = False
-        self.records: list[Record] = []
-
-    def feed(self, line: str) -> Record | None:
-        """Take a line; return the record that it adds or completes, if any."""
-        line = ANSI.sub("", line) if "\x1b" in line else line
-        if self._pattern is not None:
-            match = self._pattern.search(line)
-            values = {k: n for k, v in match.groupdict().items() if (n := to_number(v)) is not None} if match else {}
-            return self._add(values, merges=True) if values else None
-        if not any(mark in line for mark in "{:=") and not SPOKEN.search(line):
-            return None
-        if (parsed := parse_object(line)) is not None:
-            self._is_open = False
-            return self._add(parsed, merges=False) if parsed else None
-        pairs = [*PAIR.findall(line), *SPOKEN.findall(line)]
-        values = {}
-        for name, text, percent in pairs:
-            number = to_number(text)
-            if number is not None:
-                values[clean_name(name)] = number / 100 if percent else number
-        if values and (counter := COUNTER.search(line)):
-            values.setdefault(counter[1].lower(), float(counter[2]))
-        return self._add(values, merges=True) if values else None
-
-    def _add(self, values: Record, *, merges: bool) -> Record:
-        """Add values; those of separate lines belong together until a name is repeated."""
-        if merges and self._is_open and not values.keys() & self.records[-1].keys():
-            self.records[-1].update(values)
-        else:
-            self.records.append(values)
-            self._is_open = merges
-            if len(self.records) > MAX_RECORDS:
-                self._drop_half()
-        return self.records[-1]
-
-    def _drop_half(self) -> None:
-        """Forget older records without a validation or test metric; of many others every second one."""
-        half = len(self.records) // 2
-        kept = [r for r in self.records[:half] if any(split_of(name) in ("validation", "test") for name in r)]
-        self.records[:half] = kept if len(kept) < half // 2 else kept[::2]
-
-
-def parse_object(line: str) -> Record | None:
-    """Return the numbers of a JSON object or a Python dictionary in a line; None if it has none.
-
-    >>> parse_object("12:30 {'eval_loss': 0.5, 'epoch': 1.0}")
-    {'eval_loss': 0.5, 'epoch': 1.0}
-    """
-    start, end = line.find("{"), line.rfind("}")
-    if start < 0 or end < start:
-        return None
-    text = line[start : end + 1]
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        try:
-            value = ast.literal_eval(NOT_FINITE.sub(r"'\1'", text))  # Python has no literal of them
-        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-            return None
-    return flatten(value) if isinstance(value, dict) else None
-
-
-def flatten(value: Mapping[Any, Any], prefix: str = "") -> Record:
-    """Return the numbers of nested mappings; names are joined by a point."""
-    record: Record = {}
-    for key, item in value.items():
-        name = f"{prefix}{key}"
-        if isinstance(item, Mapping):
-            record |= flatten(item, f"{name}.")
-        elif (number := to_number(item)) is not None:
-            record[name] = number
-    return record
-
-
-def to_number(value: Any) -> float | None:
-    """Return a value as a number, None if it is not one."""
-    if isinstance(value, bool) or value is None:
-        return None
-    if hasattr(value, "item") and getattr(value, "numel", lambda: getattr(value, "size", 1))() == 1:
-        value = value.item()
-    if isinstance(value, int | float):
-        try:
-            return float(value)
-        except OverflowError:  # a whole number of hundreds of digits
-            return math.inf if value > 0 else -math.inf
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return None
-    return None
-
-
-def clean_name(name: str) -> str:
-    """Return a name in small letters with underscores: ``Test Acc`` is ``test_acc``."""
-    return re.sub(r"[\s-]+", "_", name.strip()).lower()
 
 
 def read_metric_file(path: Path) -> list[Record]:
@@ -171,7 +55,7 @@ def read_metric_file(path: Path) -> list[Record]:
     except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise InputError(f"{path.name}: cannot be read as JSON or CSV ({one_line(error)})") from error
     items = content if isinstance(content, list) else [content]
-    return [flatten(item) for item in items if isinstance(item, dict)]
+    return [record for item in items if isinstance(item, dict) for record in expand(item)]
 
 
 def read_tensorboard(folder: Path) -> list[Record]:
@@ -236,15 +120,25 @@ def read_reported_files(folder: Path, settings: MetricSettings, file: str | None
         if not records:
             raise InputError(f"metrics.tensorboard: no event files below {events or 'the folder of the run'}")
         return records
-    for path in sorted(folder.glob("*")):
-        if path.suffix in (".json", ".jsonl", ".csv", ".tsv") and path.is_file():
+    found: list[Record] = []
+    for path in sorted(folder.rglob("*"), key=lambda path: (len(path.parts), path)):
+        if path.suffix in METRIC_SUFFIXES and path.is_file():
             try:
                 records = read_metric_file(path)
             except InputError:
                 continue
-            if any(split_of(name) == "validation" for record in records for name in record):
-                return records
-    return read_tensorboard(folder) if any(folder.rglob(TENSORBOARD_EVENTS)) else []
+            splits = {split_of(name) for record in records for name in record}
+            if "validation" in splits and not _has(found, "validation"):
+                found = [*records, *found]
+            elif "test" in splits and "validation" not in splits and not _has(found, "test"):
+                found = [*found, *records]
+    if _has(found, "validation"):
+        return found
+    return (read_tensorboard(folder) if any(folder.rglob(TENSORBOARD_EVENTS)) else []) or found
+
+
+def _has(records: Records, split: str) -> bool:
+    return any(split_of(name) == split for record in records for name in record)
 
 
 def find_metrics(every: Sequence[Records], settings: MetricSettings) -> ReportedMetrics:
@@ -260,10 +154,8 @@ def find_metrics(every: Sequence[Records], settings: MetricSettings) -> Reported
     names = list(dict.fromkeys(name for records in every for record in records for name in record))
     validation = _validation_name(names, settings)
     metric = metric_of(validation)
-    by_role = {role: _name_of(names, role, metric, getattr(settings, role)) for role in ("test", "train")}
-    losses = {
-        split: next((n for n in names if split_of(n) == split and metric_of(n) == "loss"), None) for split in PREFIXES
-    }
+    by_role = {role: _name_of(names, role, validation, getattr(settings, role)) for role in ("test", "train")}
+    losses = {split: _same_metric(names, split, "loss") for split in PREFIXES}
     train_loss = settings.train_loss
     if train_loss == "auto":
         train_loss = losses["train"] or ("loss" if "loss" in names else None)
@@ -291,27 +183,44 @@ def _validation_name(names: Sequence[str], settings: MetricSettings) -> str:
         return settings.validation
     candidates = [name for name in names if split_of(name) == "validation" and name not in STEP_NAMES]
     if not candidates:
+        if tests := _by_preference([name for name in names if split_of(name) == "test"]):
+            raise InputError(
+                f"no validation metric is reported; {_found(names)} Print one, or give metrics.validation={tests[0]}: "
+                "test data then select trials and compare them, so that results are optimistic"
+            )
         raise InputError(
             f'no validation metric is reported; {_found(names)} Print one, such as {{"val_acc": 0.91}}, or name it: '
             "metrics.validation=NAME"
         )
-    order = {word: i for i, word in enumerate(ORDER)}
-    known = [name for name in candidates if metric_of(name) in order]
-    if known:
-        return min(known, key=lambda name: order[metric_of(name)])
+    if known := _by_preference(candidates):
+        return known[0]
     measured = [name for name in candidates if not re.search(r"time|second|runtime|samples|steps|epoch", name)]
     if len(measured) == 1:
         return measured[0]
     raise InputError(f"several validation metrics are reported: {_listed(candidates)}; give metrics.validation=NAME")
 
 
-def _name_of(names: Sequence[str], split: str, metric: str, given: str | None) -> str | None:
-    """Return the name of the same metric on another split."""
+def _by_preference(names: Sequence[str]) -> list[str]:
+    """Return the names of well-known metrics, the one that is taken for the primary one first."""
+    order = {word: i for i, word in enumerate(ORDER)}
+    known = [name for name in names if base_metric(name) in order]
+    return sorted(known, key=lambda name: (order[base_metric(name)], metric_of(name) not in order))
+
+
+def _name_of(names: Sequence[str], split: str, validation: str, given: str | None) -> str | None:
+    """Return the name of the validation metric on another split; None if there is none."""
     if given == "auto":
-        return next((n for n in names if split_of(n) == split and metric_of(n) == metric), None)
+        others = [name for name in names if name != validation]
+        return _same_metric(others, split, metric_of(validation))
     if given is not None and given not in names:
         raise InputError(f"metrics.{split}={given}: is not reported; {_found(names)}")
     return given
+
+
+def _same_metric(names: Sequence[str], split: str, metric: str) -> str | None:
+    """Return the name of a metric on a split; without words such as ``best`` if there is none by its whole name."""
+    alike = [name for name in names if split_of(name) == split and base_metric(name) == base_metric(metric)]
+    return min(alike, key=lambda name: metric_of(name) != metric, default=None)
 
 
 def _is_higher_better(metric: str, settings: MetricSettings, name: str) -> bool:
@@ -391,13 +300,16 @@ def _steps(rows: Sequence[Record], name: str) -> list[int]:
     return list(range(1, len(rows) + 1))
 
 
-def read_examples(folder: Path, setting: str | None, test_error: float) -> ExampleErrors | None:
+def read_examples(
+    folder: Path, setting: str | None, test_error: float, *, is_accuracy: bool = False
+) -> ExampleErrors | None:
     """Return the per-example test errors that a program wrote; None if it wrote none.
 
     Args:
         folder: the private folder of the run.
         setting: path of the file; ``auto`` looks for ``test_errors`` with a known ending.
         test_error: the test metric of the run, which is their mean.
+        is_accuracy: the metric is a share of correct examples: errors are accepted, too.
 
     Raises:
         InputError: the file is missing or damaged, or its mean is not the test metric.
@@ -423,18 +335,20 @@ def read_examples(folder: Path, setting: str | None, test_error: float) -> Examp
         values = np.asarray(values, np.float64).reshape(-1)
     except (OSError, ValueError, TypeError, EOFError, RecursionError) as error:
         raise InputError(f"{path.name}: no errors per test example can be read from it ({one_line(error)})") from error
-    return pack_examples(values, test_error, path.name)
+    return pack_examples(values, test_error, path.name, is_accuracy=is_accuracy)
 
 
-def pack_examples(values: Any, test_error: float, name: str) -> ExampleErrors:
-    """Return per-example errors as they are stored.
+def pack_examples(values: Any, test_error: float, name: str, *, is_accuracy: bool = False) -> ExampleErrors:
+    """Return per-example errors as they are stored: in the unit of the metric.
 
     Raises:
         InputError: there are none, or their mean is not the test metric.
     """
     values = np.asarray(values, np.float64).reshape(-1)
     mean = float(values.mean()) if len(values) else math.nan
-    if not math.isclose(mean, test_error, rel_tol=1e-3, abs_tol=1e-6):
+    if is_accuracy and not _agree(mean, test_error) and _agree(1.0 - mean, test_error):
+        values, mean = 1.0 - values, 1.0 - mean
+    if not _agree(mean, test_error):
         raise InputError(
             f"{name}: the mean of {len(values):,} values is {mean:.6g}, but the test metric is {test_error:.6g}; give "
             "one error per test example, in the unit of the metric"
@@ -444,3 +358,7 @@ def pack_examples(values: Any, test_error: float, name: str) -> ExampleErrors:
     if len(values) > MAX_EXAMPLE_BLOCKS:
         values = np.array([block.mean() for block in np.array_split(values, MAX_EXAMPLE_BLOCKS)])
     return ExampleErrors("floats", len(values), values.astype("<f4").tobytes())
+
+
+def _agree(mean: float, metric: float) -> bool:
+    return math.isclose(mean, metric, rel_tol=1e-3, abs_tol=1e-6)

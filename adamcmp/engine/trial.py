@@ -17,7 +17,7 @@ from torch import nn
 
 from adamcmp.config.schema import ScriptOptimizer
 from adamcmp.engine.coefficients import schedule_of
-from adamcmp.engine.reported_values import Record, flatten, to_number
+from adamcmp.engine.line_parser import Record, flatten, to_number
 from adamcmp.engine.rule_optimizer import make_torch_optimizer
 from adamcmp.errors import InputError
 from adamcmp.plan.programs import ProgramTask

@@ -30,6 +30,8 @@ from adamcmp.execute.protocol import Request, Response, WorkerDied, WorkerReady
 from adamcmp.execute.temp_dirs import driver_folder
 from adamcmp.execute.worker import STOP, publish_datasets, serve_requests
 
+CLOSE_SECONDS = 3.0
+"""Seconds that a waiting process has to end."""
 MAX_STILLBORN = 20
 """Processes that may die in a row before they take any request."""
 
@@ -126,7 +128,10 @@ class LocalPool:
                 worker.kill()
             worker.pipe.close()
         for worker in self.slots:
-            worker.process.join()
+            worker.process.join(CLOSE_SECONDS)
+            if worker.process.is_alive():  # a training function has left a thread running
+                worker.kill()
+                worker.process.join()
 
 
 @contextmanager

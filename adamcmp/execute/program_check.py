@@ -26,6 +26,7 @@ from adamcmp.engine.run_result import RunResult
 from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.errors import InputError
 from adamcmp.execute.protocol import Executor, ShardEnded, TrainRequest, WorkerDied
+from adamcmp.metrics.names import is_metric
 from adamcmp.plan.programs import ProgramTask, ReportedMetrics, with_metrics
 from adamcmp.plan.run_ids import short_hash
 from adamcmp.plan.runs import Run, update_kernel_name
@@ -348,14 +349,15 @@ def _planned_id(run: Run) -> str:
     return run_id(run.task, rule_identity(run.optimizer), rule_identity(run.schedule), run.seed)
 
 
-TIMES = re.compile(r"time|second|duration|speed|per_sec", re.IGNORECASE)
+TIMES = re.compile(r"time|second|duration|speed|per_sec|samples|elapsed", re.IGNORECASE)
 """Names of values that differ between equal trainings."""
 
 
 def _digest(result: RunResult) -> str:
-    """Return a hash of the values that a run has reported; metrics of few examples agree by chance."""
-    kept = [[(name, value) for name, value in record.items() if not TIMES.search(name)] for record in result.records]
-    return short_hash(repr(kept))
+    """Return a hash of the metrics that a run has reported: the metric of few examples agrees by chance."""
+    every = [[(n, v) for n, v in record.items() if not TIMES.search(n)] for record in result.records]
+    metrics = [[(n, v) for n, v in record if is_metric(n)] for record in every]
+    return short_hash(repr(metrics if any(metrics) else every))
 
 
 def _notes(check: ProgramCheck, task: ProgramTask, log_bytes: float) -> list[str]:
@@ -377,9 +379,13 @@ def _notes(check: ProgramCheck, task: ProgramTask, log_bytes: float) -> list[str
         )
     same = next((run for run in check.runs if run.purpose == "same seed"), None)
     if base.value is not None and same is not None and same.value is not None and same.digest != base.digest:
+        both = (
+            f"{text(base.value)} and {text(same.value)}"
+            if base.value != same.value
+            else f"{text(base.value)} twice, but other metrics differ"
+        )
         notes.append(
-            f"{name} is not deterministic: the same seed gave {text(base.value)} and {text(same.value)}. Verdicts "
-            "count this as noise of the seed"
+            f"{name} is not deterministic: the same seed gave {both}. Verdicts count this as noise of the seed"
         )
     other = next((run for run in check.runs if run.purpose == "other learning rate"), None)
     if other is not None and other.value is not None and other.digest == base.digest:

@@ -17,15 +17,17 @@ LOWER = (
 )  # fmt: skip
 """Metrics of which less is better."""
 HIGHER = (
-    "accuracy", "acc", "top1", "top_1", "acc1", "balanced_accuracy", "f1", "macro_f1", "auc", "auroc", "roc_auc",
-    "average_precision", "map", "miou", "iou", "dice", "precision", "recall", "bleu", "rouge", "r2", "score", "reward",
-    "return", "top5", "acc5",
+    "accuracy", "acc", "top1", "top_1", "acc1", "acc_1", "balanced_accuracy", "f1", "macro_f1", "auc", "auroc",
+    "roc_auc", "average_precision", "map", "miou", "iou", "dice", "precision", "recall", "bleu", "rouge", "r2", "score",
+    "reward", "return", "top5", "top_5", "acc5", "acc_5",
 )  # fmt: skip
 """Metrics of which more is better."""
 SHARES = frozenset({"error_rate", "error", "err", "wer", "cer", *HIGHER} - {"r2", "score", "reward", "return"})
 """Metrics that are shares of 1, or percentages."""
 ORDER = ("error_rate", "error", "err", *HIGHER, *LOWER[3:])
 """Metrics in the order in which one is taken for the primary one; a loss comes last."""
+QUALIFIERS = frozenset({"best", "final", "last", "mean", "avg", "average", "ema", "total"})
+"""Words before a metric that do not make it another one."""
 
 
 def _words(name: str) -> list[str]:
@@ -50,6 +52,32 @@ def metric_of(name: str) -> str:
     """
     every = {prefix for prefixes in PREFIXES.values() for prefix in prefixes}
     return "_".join(word for word in _words(name) if word not in every)
+
+
+def base_metric(name: str) -> str:
+    """Return the name of a metric without its split and without words such as ``best``.
+
+    >>> base_metric("best_val_acc"), base_metric("test/avg_loss")
+    ('acc', 'loss')
+    """
+    metric = metric_of(name)
+    if metric in {*LOWER, *HIGHER}:  # such as average_precision
+        return metric
+    return "_".join(word for word in metric.split("_") if word not in QUALIFIERS) or metric
+
+
+def is_metric(name: str) -> bool:
+    """Return whether a name is of a metric: of a split, or of a quantity whose direction is known.
+
+    >>> is_metric("loss"), is_metric("test_zorp"), is_metric("img/s")
+    (True, True, False)
+    """
+    return split_of(name) is not None or is_higher_better(metric_of(name)) is not None
+
+
+def is_share(metric: str) -> bool:
+    """Return whether a metric is a share of 1 or a percentage, by its name without a split."""
+    return bool({metric, *metric.split("_")} & SHARES)
 
 
 def is_higher_better(metric: str) -> bool | None:
@@ -77,8 +105,7 @@ def unit_and_factor(metric: str, unit: str, largest: float) -> tuple[str, float]
         case "percent":
             return "%", 0.01
         case "auto":
-            is_share = bool({metric, *metric.split("_")} & SHARES)
-            if not is_share or largest > 100:
+            if not is_share(metric) or largest > 100:
                 return "", 1.0
             return "%", 1.0 if largest <= 1 else 0.01
     return unit, 1.0

@@ -39,6 +39,11 @@ class ReportedMetrics:
     """Factor from reported to stored values: 0.01 for percentages."""
 
     @property
+    def is_share(self) -> bool:
+        """Whether stored values are shares of 1."""
+        return self.unit == "%"
+
+    @property
     def spec(self) -> MetricSpec:
         """The metric that optimizers are compared by."""
         name = re.sub(r"^(validation|valid|val|dev|eval|test)[_/.: -]*", "", self.validation, flags=re.IGNORECASE)

@@ -11,14 +11,14 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from adamcmp.config.schema import Range, SearchSettings
 from adamcmp.errors import InputError
 from adamcmp.lazy_imports import LazyModule
-from adamcmp.plan.run_ids import canonical_json
+from adamcmp.plan.run_ids import canonical_json, rule_identity, run_id
 from adamcmp.plan.runs import Run, TaskSpec
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ else:
 
 SIGNIFICANT_DIGITS = 4
 """Digits of drawn values: more would not change a training, and make longer names."""
+LR_STEP = 1e-6
+"""Relative difference of the learning rates of trials that would share learning rate and λ."""
 EVEN_TOLERANCE = 1e-3
 """Maximum relative difference of the steps of a grid that counts as even."""
 ADAPTIVE_METHODS = ("tpe", "gp", "coordinate")
@@ -182,13 +184,35 @@ class SearchState:
 def _new_trials(arm: SearchArm, placed: Sequence[tuple[Point, Mapping[str, Any]]], label: str) -> list[Trial]:
     """Return trials of settings that the optimizer has not tried."""
     tried = {canonical_json(trial.settings) for trial in arm.trials}
+    taken = {_lr_and_decay(run) for trial in arm.trials for run in trial.runs}
     trials = []
     for point, settings in placed:
         if canonical_json(settings) not in tried:
             tried.add(canonical_json(settings))
-            runs = tuple(replace(run, search=label) for run in arm.make(settings))
+            runs = _with_distinct_lr([replace(run, search=label) for run in arm.make(settings)], taken)
+            taken |= {_lr_and_decay(run) for run in runs}
             trials.append(Trial(point, settings, runs))
     return trials
+
+
+def _with_distinct_lr(runs: Sequence[Run], taken: Collection[tuple[float, float]]) -> tuple[Run, ...]:
+    """Return the runs of a trial with a learning rate that is larger by millionths if another trial has the same
+    learning rate and λ, by which results identify trials.
+    """
+    lr, steps = runs[0].optimizer.lr, 0
+    while (_with_lr(runs[0], lr, steps).optimizer.lr, runs[0].optimizer.weight_decay) in taken:
+        steps += 1
+    return tuple(_with_lr(run, lr, steps) for run in runs) if steps else tuple(runs)
+
+
+def _with_lr(run: Run, lr: float, steps: int) -> Run:
+    optimizer = run.optimizer.model_copy(update={"lr": float(f"{lr * (1 + LR_STEP * steps):.10g}")})
+    number = run_id(run.task, rule_identity(optimizer), rule_identity(run.schedule), run.seed)
+    return replace(run, optimizer=optimizer, id=number) if steps else run
+
+
+def _lr_and_decay(run: Run) -> tuple[float, float]:
+    return run.optimizer.lr, run.optimizer.weight_decay
 
 
 def _validation_errors(records: pd.DataFrame | None) -> dict[str, float]:

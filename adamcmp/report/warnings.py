@@ -83,7 +83,8 @@ def _lost_runs(board: pd.DataFrame, table: pd.DataFrame) -> list[ReportWarning]:
         )
     notes = board[board["note"] != ""].groupby("note", sort=False)["arm"].agg(", ".join)
     warnings += [ReportWarning(arms, *_note_warning(str(note))) for note, arms in notes.items()]
-    missing = int((~table["eligible"] & (table["diverged"] == 0) & (table["failed"] == 0)).sum())
+    is_whole = (table["diverged"] == 0) & (table["failed"] == 0) & (table["n"] == table["runs"])  # not pruned
+    missing = int((~table["eligible"] & is_whole).sum())
     if missing:
         trials = "1 trial has" if missing == 1 else f"{missing:,} trials have"
         were = "was" if missing == 1 else "were"

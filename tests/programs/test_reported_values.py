@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from adamcmp.config.program import MetricSettings
+from adamcmp.engine.line_parser import LineParser
 from adamcmp.engine.reported_values import (
-    LineParser,
     find_metrics,
     pack_examples,
     read_examples,
@@ -44,6 +44,30 @@ def parsed(*lines, pattern=None):
         (['{"val_error": 1' + "0" * 400 + "}"], [{"val_error": math.inf}]),
         (["loading 3 files from /tmp/x", "", "{broken", "100%|####| 3/3"], []),
         (["x" * 5000], []),
+        (
+            ["Test set: Average loss: 0.02, Accuracy: 97/100 (97%)"],
+            [{"test_average_loss": 0.02, "test_accuracy": 0.97}],
+        ),
+        (["Test:  Acc@1 76.1 Acc@5 92.8"], [{"test_acc@1": 76.1, "test_acc@5": 92.8}]),
+        (["Train: loss 0.3 acc 0.9 | Val: loss 0.4"], [{"train_loss": 0.3, "train_acc": 0.9, "val_loss": 0.4}]),
+        (["[valid] loss=0.4, acc=0.9"], [{"valid_loss": 0.4, "valid_acc": 0.9}]),
+        (["| End of training | test loss 5.5"], [{"test_loss": 5.5}]),
+        (["val_acc=0.9, loss=0.3, lr=0.1"], [{"val_acc": 0.9, "loss": 0.3, "lr": 0.1}]),
+        (["Test: [ 3/78] Loss: 1.2 (1.3)"], [{"loss": 1.2}]),
+        (["│  test_acc  │  0.91  │", "│  test_loss  │  3e-1  │"], [{"test_acc": 0.91, "test_loss": 0.3}]),
+        (["test_examples 10000", "val 0.5", "loading test 3"], [{"test_examples": 10000.0}]),
+        (["val_loss: 1,234.5", "test_loss: 12,345"], [{"val_loss": 1234.5, "test_loss": 12345.0}]),
+        (["val_acc: 91,2 %", "val_acc: 0,912"], []),
+        (["best validation accuracy: 0.9"], [{"best_validation_accuracy": 0.9}]),
+        (["**val_acc**: 0.9", "test acc -> 0.8"], [{"val_acc": 0.9, "test_acc": 0.8}]),
+        (["Epoch 2 step 30: val_loss=1"], [{"val_loss": 1.0, "epoch": 2.0, "step": 30.0}]),
+        (
+            ["epoch  valid_loss  time", "0   0.5  00:10", "1  0.4  00:20"],
+            [{"epoch": 0.0, "valid_loss": 0.5}, {"epoch": 1.0, "valid_loss": 0.4}],
+        ),
+        (["| epoch | val_acc | tta_val_acc |", "| 0 | 0.5 |  |"], [{"epoch": 0.0, "val_acc": 0.5}]),
+        (["step,val_acc", "1,0.5", "2,0.6"], [{"step": 1.0, "val_acc": 0.5}, {"step": 2.0, "val_acc": 0.6}]),
+        (["{'val_acc': [0.5, 0.6], 'loss': [1, 2]}"], [{"val_acc": 0.5, "loss": 1.0}, {"val_acc": 0.6, "loss": 2.0}]),
     ],
 )
 def test_lines_become_records(lines, records):
@@ -64,6 +88,9 @@ def test_a_pattern_takes_the_place_of_guessing():
         ({"validation_loss": 2.5}, "validation_loss", None, False, "", 1.0),
         ({"val/rmse": 12.0, "test/rmse": 13.0}, "val/rmse", "test/rmse", False, "", 1.0),
         ({"dev_f1": 0.8, "test_f1": 0.7}, "dev_f1", "test_f1", True, "%", 1.0),
+        ({"best_val_acc": 0.9, "test_acc": 0.8}, "best_val_acc", "test_acc", True, "%", 1.0),
+        ({"best_val_acc": 0.9, "val_acc": 0.8, "test_acc": 0.8}, "val_acc", "test_acc", True, "%", 1.0),
+        ({"val_acc@1": 76.0, "val_acc@5": 93.0, "test_acc@1": 75.0}, "val_acc@1", "test_acc@1", True, "%", 0.01),
         ({"validation_return": 120.0, "test_return": 110.0}, "validation_return", "test_return", True, "", 1.0),
     ],
 )
@@ -78,7 +105,7 @@ def test_metrics_are_found_by_name(record, validation, test, higher, unit, facto
     [
         ({}, {}, "nothing was found"),
         ({"accuracy": 0.9}, {}, "metrics.validation=NAME"),
-        ({"test_acc": 0.9}, {}, "no validation metric"),
+        ({"test_acc": 0.9}, {}, "no validation metric.*metrics.validation=test_acc"),
         ({"val_zorp": 0.9}, {}, "metrics.better"),
         ({"val_zorp": 0.9, "val_blip": 1.0}, {}, "metrics.validation=NAME"),
         ({"val_acc": 0.9}, {"validation": "val_ac"}, "val_acc"),
@@ -89,6 +116,11 @@ def test_missing_metrics_are_one_line_with_the_fix(record, settings, message):
     with pytest.raises(InputError, match=message) as caught:
         find_metrics([[record]], MetricSettings(**settings))
     assert "\n" not in str(caught.value)
+
+
+def test_a_test_metric_may_select_if_it_is_given():
+    found = find_metrics([[{"test_acc": 0.9}]], MetricSettings(validation="test_acc"))
+    assert (found.validation, found.test) == ("test_acc", None)
 
 
 def test_curves_have_the_reported_steps():
@@ -124,9 +156,28 @@ def test_many_lines_do_not_fill_memory():
 
 def test_files_of_the_folder_are_read(tmp_path):
     (tmp_path / "other.json").write_text('{"lr": 1}')
+    (tmp_path / "a" / "deep").mkdir(parents=True)
+    (tmp_path / "a" / "deep" / "state.json").write_text('{"val_acc": 0.1}')
+    (tmp_path / "test_results.json").write_text('{"test_acc": 0.7}')
     (tmp_path / "log.csv").write_text("step,val_acc\n1,0.5\n2,0.6\n")
     records = read_reported_files(tmp_path, MetricSettings(), None, None)
-    assert records == [{"step": 1, "val_acc": 0.5}, {"step": 2, "val_acc": 0.6}]
+    assert records == [{"step": 1, "val_acc": 0.5}, {"step": 2, "val_acc": 0.6}, {"test_acc": 0.7}]
+    (tmp_path / "log.csv").unlink()
+    assert read_reported_files(tmp_path, MetricSettings(), None, None) == [{"val_acc": 0.1}, {"test_acc": 0.7}]
+
+
+def test_parsing_is_fast_enough_for_logs_of_any_text():
+    parser = LineParser()
+    for text in (
+        "x" * 60_000 + ":",
+        "a/" * 30_000 + "=",
+        "1x" * 2000 + ":",
+        "val " * 1000,
+        "12 34 " * 600,
+        "{" * 60_000,
+    ):
+        parser.feed(text)
+    assert parser.records == []
 
 
 def test_tensorboard_events_are_read(tmp_path):
@@ -162,3 +213,10 @@ def test_example_errors_are_stored(tmp_path, ending):
 def test_example_errors_must_agree_with_the_test_metric():
     with pytest.raises(InputError, match="the mean of 2 values"):
         pack_examples([0, 1], 0.25, "test_errors.npy")
+
+
+def test_example_errors_may_accompany_an_accuracy():
+    stored = pack_examples([0, 1, 0, 0], 0.75, "test_errors.npy", is_accuracy=True)
+    assert np.unpackbits(np.frombuffer(stored.values, np.uint8))[:4].tolist() == [1, 0, 1, 1]
+    with pytest.raises(InputError, match="the mean of 4 values"):
+        pack_examples([0, 1, 0, 0], 0.75, "test_errors.npy")

@@ -417,8 +417,9 @@ def test_examples_train(name):
     program = (
         f"import adamcmp, sys; sys.path.insert(0, '.'); import {name} as m, inspect\n"
         f"trial = adamcmp.Trial.for_test(steps={EXAMPLE_STEPS[name]}, lr=1e-3)\n"
-        "from adamcmp.engine.trial import call_function\ncall_function(m.train, trial)\n"
-        "assert any(adamcmp.engine.reported_values.split_of(k) == 'validation' for k in trial.records[-1])\n"
+        "from adamcmp.engine.trial import call_function\nfrom adamcmp.metrics.names import split_of\n"
+        "call_function(m.train, trial)\n"
+        "assert any(split_of(k) == 'validation' for k in trial.records[-1])\n"
     )
     if name in NEEDED:
         pytest.importorskip(NEEDED[name], exc_type=ImportError)

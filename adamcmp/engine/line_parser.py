@@ -1,0 +1,291 @@
+"""Parse the lines that a training program prints: JSON objects, ``name: value``, tables, and phrases such as
+``val acc 0.91``.
+
+A *record* is the values of one line or one step: a mapping of names to numbers.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from adamcmp.metrics.names import PREFIXES, is_share, metric_of, split_of
+
+Record = dict[str, float]
+Records = Sequence[Mapping[str, float]]
+SPLIT_WORDS = "|".join(word for words in PREFIXES.values() for word in words if len(word) > 2)
+METRIC_WORDS = "loss|accuracy|acc|error|err|rmse|mae|mse|f1|auc|perplexity|ppl|r2|score|top-?[15]"
+NUMBER = (
+    r"[-+]?(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?"
+    r"|nan(?![a-z])|inf(?:inity)?(?![a-z]))"
+)
+"""A number; commas separate thousands. ``91,2`` is none."""
+VALUE = rf"({NUMBER})(?:\s*/\s*(\d+)(?![\d.]))?\s*(%?)(?![\w.]|,\d)"
+"""A number, the denominator of a fraction, and a sign of percent."""
+MARKS = (":", "=", "->", "→")
+"""Marks between a name and its value."""
+WORD = r"[A-Za-z][\w./@-]*"
+PAIR = re.compile(rf"(?<!\w)((?:best )?{WORD}(?: {WORD})?)[*`]*\s*(?:{'|'.join(MARKS)})\s*{VALUE}", re.IGNORECASE)
+"""``val_acc: 0.91``, ``Test error = 12 %``, ``Accuracy: 97/100``."""
+PHRASE = re.compile(rf"\b((?:best )?(?:{SPLIT_WORDS})[ _/.-](?:{METRIC_WORDS})(?:@\d+)?)\s+{VALUE}", re.IGNORECASE)
+"""``val acc 0.91``."""
+BARE = re.compile(rf"(?<![\w/.-])((?:{METRIC_WORDS})(?:@\d+)?)\s+{VALUE}", re.IGNORECASE)
+"""``Acc@1 76.1``, which is a metric after the name of a split only."""
+HEADING = re.compile(
+    rf"(?<![\w/.-])({SPLIT_WORDS})(?:[ _-](?:set|results?|metrics|phase|split|subset|stats))?\s*"
+    r"[:\])|>-]+(?!\s*(?:[-+]?\.?\d|\[))",
+    re.IGNORECASE,
+)
+"""``Test set: …``, ``[val] …``: the split of the metrics that follow in a line. ``Test: [5/78]`` is of a batch."""
+TWO_CELLS = re.compile(
+    rf"[\s|│┃║]*({WORD})[\s|│┃║]+([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|nan|inf)[\s|│┃║]*", re.IGNORECASE
+)
+"""``│ test_acc │ 0.91 │``, as Lightning prints results."""
+COLUMNS = (re.compile(r"\s*[|│┃]\s*"), re.compile(r"\t"), re.compile(r"\s*,\s*"), re.compile(r"\s{2,}"))
+"""Separators of the columns of a table, of which the first that occurs in its heading counts."""
+ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+"""Colors and movements of a terminal."""
+NOT_FINITE = re.compile(r"(?<![\w'\".])(-?(?:nan|inf))(?![\w'\".(])", re.IGNORECASE)
+"""A number that is not finite, in a Python dictionary."""
+COUNTER = re.compile(r"\b(epoch|step|iteration|iter)[ :=#]*(\d+)", re.IGNORECASE)
+"""``Epoch 3``."""
+MAX_RECORDS = 20_000
+"""Records of a run that are kept while it prints."""
+MAX_TEXT_LINE = 4096
+"""Characters of a line that may hold metrics as text; objects may be longer."""
+
+
+class LineParser:
+    """Collects records from the lines that a program prints.
+
+    >>> parser = LineParser()
+    >>> for line in ("epoch  train_loss  valid_acc", "1      0.6         0.87", "Test set: Accuracy: 9913/10000"):
+    ...     _ = parser.feed(line)
+    >>> parser.records
+    [{'epoch': 1.0, 'train_loss': 0.6, 'valid_acc': 0.87, 'test_accuracy': 0.9913}]
+    """
+
+    def __init__(self, pattern: str | None = None) -> None:
+        """Parse lines; with ``pattern`` only those that it matches, by its named groups."""
+        self._pattern = re.compile(pattern) if pattern else None
+        self._is_open = False
+        self._columns: list[str] = []
+        self.records: list[Record] = []
+
+    def feed(self, line: str) -> Record | None:
+        """Take a line; return the record that it adds or completes, if any."""
+        line = ANSI.sub("", line) if "\x1b" in line else line
+        if self._pattern is not None:
+            match = self._pattern.search(line)
+            values = {k: n for k, v in match.groupdict().items() if (n := to_number(v)) is not None} if match else {}
+            return self._add(values, merges=True) if values else None
+        if (found := parse_objects(line)) is not None:
+            self._is_open = False
+            return [self._add(record, merges=False) for record in found][-1] if found else None
+        if len(line) > MAX_TEXT_LINE:
+            return None
+        values = self._table_row(line) or named_values(line)
+        return self._add(values, merges=True) if values else None
+
+    def _table_row(self, line: str) -> Record:
+        """Return the values of a row of a table whose heading was printed before; remember a heading."""
+        if self._columns and len(cells := split_cells(line)) == len(self._columns):
+            pairs = zip(self._columns, cells, strict=True)
+            values = {name: n for name, cell in pairs if (n := read_number(cell)) is not None}
+            if any(split_of(name) for name in values):
+                return values
+        if may_name_split(line) and is_heading(cells := split_cells(line)):
+            self._columns = [clean_name(cell) for cell in cells]
+        return {}
+
+    def _add(self, values: Record, *, merges: bool) -> Record:
+        """Add values; those of separate lines belong together until a name is repeated."""
+        if merges and self._is_open and not values.keys() & self.records[-1].keys():
+            self.records[-1].update(values)
+        else:
+            self.records.append(values)
+            self._is_open = merges
+            if len(self.records) > MAX_RECORDS:
+                self._drop_half()
+        return self.records[-1]
+
+    def _drop_half(self) -> None:
+        """Forget older records without a validation or test metric; of many others every second one."""
+        half = len(self.records) // 2
+        kept = [r for r in self.records[:half] if any(split_of(name) in ("validation", "test") for name in r)]
+        self.records[:half] = kept if len(kept) < half // 2 else kept[::2]
+
+
+def named_values(line: str) -> Record:
+    """Return the values of a line in which names precede them.
+
+    A name without a split is of the split that the line has named as a heading before it.
+
+    >>> named_values("Test set: Average loss: 0.0268, Accuracy: 9913/10000 (99%)")
+    {'test_average_loss': 0.0268, 'test_accuracy': 0.9913}
+    """
+    headings: list[tuple[int, str]] = []
+    matches = list(PAIR.finditer(line)) if any(mark in line for mark in MARKS) else []
+    if may_name_split(line):
+        headings = [(match.end(), match[1].lower()) for match in HEADING.finditer(line)]
+        matches += PHRASE.finditer(line)
+    if headings:
+        matches += BARE.finditer(line, headings[0][0])
+    if not matches:
+        cells = TWO_CELLS.fullmatch(line)
+        if cells is None or split_of(cells[1]) is None or not metric_of(cells[1]):
+            return {}
+        return {clean_name(cells[1]): float(cells[2])}
+    values: Record = {}
+    end = 0
+    for match in sorted(matches, key=lambda match: match.start()):
+        number, name = read_number(match[2]), clean_name(match[1])
+        if number is None or match.start() < end:  # "loss 0.5" of "val loss 0.5"
+            continue
+        end = match.end()
+        heading = next((word for after, word in reversed(headings) if after <= match.start()), None)
+        if heading is not None and split_of(name) is None:
+            name = f"{heading}_{name}"
+        if match[4]:
+            number /= 100
+        elif match[3] and is_share(metric_of(name)) and int(match[3]):
+            number /= int(match[3])
+        values[name] = number
+    if values:
+        for counter in COUNTER.finditer(line):
+            values.setdefault(counter[1].lower(), float(counter[2]))
+    return values
+
+
+def may_name_split(line: str) -> bool:
+    """Return whether a line may hold the name of a split; fast, since programs print millions of lines."""
+    lower = line.lower()
+    return any(part in lower for part in ("val", "test", "train", "dev"))
+
+
+def split_cells(line: str) -> list[str]:
+    """Return the cells of a line of a table.
+
+    >>> split_cells("| 0 | 0.5 |   |"), split_cells("1  0.5")
+    (['0', '0.5', ''], ['1', '0.5'])
+    """
+    text = line.strip()
+    if text[:1] in ("|", "│", "┃"):
+        text = text[1:].rstrip()
+        text = text[:-1] if text[-1:] in ("|", "│", "┃") else text
+    separator = next((pattern for pattern in COLUMNS if pattern.search(text)), COLUMNS[-1])
+    return [cell.strip() for cell in separator.split(text)]
+
+
+def is_heading(cells: Sequence[str]) -> bool:
+    """Return whether cells are the heading of a table of metrics: distinct names, one of them with a split."""
+    return (
+        len(cells) > 1
+        and len(set(cells)) == len(cells)
+        and all(re.fullmatch(rf"{WORD}(?: {WORD})?", cell) for cell in cells)
+        and any(split_of(cell) is not None and metric_of(cell) for cell in cells)
+    )
+
+
+def parse_objects(line: str) -> list[Record] | None:
+    """Return the records of a JSON object or a Python dictionary in a line; None if it has none.
+
+    >>> parse_objects("12:30 {'eval_loss': 0.5, 'epoch': 1.0}")
+    [{'eval_loss': 0.5, 'epoch': 1.0}]
+    """
+    start, end = line.find("{"), line.rfind("}")
+    if start < 0 or end < start:
+        return None
+    text = line[start : end + 1]
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        try:
+            value = ast.literal_eval(NOT_FINITE.sub(r"'\1'", text))  # Python has no literal of them
+        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+            return None
+    return expand(value) if isinstance(value, dict) else None
+
+
+def expand(value: Mapping[Any, Any]) -> list[Record]:
+    """Return the records of a mapping; lists of numbers are histories with a record per entry.
+
+    >>> expand({"val_acc": [0.5, 0.7], "test_acc": 0.6})
+    [{'val_acc': 0.5}, {'val_acc': 0.7, 'test_acc': 0.6}]
+    """
+    record = flatten(value)
+    histories = dict(_histories(value))
+    length = max((len(history) for history in histories.values()), default=0)
+    if length == 0:
+        return [record] if record else []
+    rows: list[Record] = [
+        {name: history[i] for name, history in histories.items() if len(history) == length} for i in range(length)
+    ]
+    rows[-1] |= record
+    return rows
+
+
+def _histories(value: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, list[float]]]:
+    """Yield the names and values of lists that hold numbers alone."""
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            yield from _histories(item, f"{prefix}{key}.")
+        elif isinstance(item, list | tuple) and item:
+            numbers = [number for entry in item if (number := to_number(entry)) is not None]
+            if len(numbers) == len(item):
+                yield f"{prefix}{key}", numbers
+
+
+def flatten(value: Mapping[Any, Any], prefix: str = "") -> Record:
+    """Return the numbers of nested mappings; names are joined by a point."""
+    record: Record = {}
+    for key, item in value.items():
+        name = f"{prefix}{key}"
+        if isinstance(item, Mapping):
+            record |= flatten(item, f"{name}.")
+        elif (number := to_number(item)) is not None:
+            record[name] = number
+    return record
+
+
+def to_number(value: Any) -> float | None:
+    """Return a value as a number, None if it is not one."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if hasattr(value, "item") and getattr(value, "numel", lambda: getattr(value, "size", 1))() == 1:
+        value = value.item()
+    if isinstance(value, int | float):
+        try:
+            return float(value)
+        except OverflowError:  # a whole number of hundreds of digits
+            return math.inf if value > 0 else -math.inf
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    return None
+
+
+def read_number(text: str) -> float | None:
+    """Return a printed number, which may have commas between thousands and a sign of percent.
+
+    >>> read_number("1,234.5"), read_number("91 %"), read_number("91,2")
+    (1234.5, 0.91, None)
+    """
+    text = text.strip()
+    is_percent = text.endswith("%")
+    text = text.removesuffix("%").rstrip()
+    if re.fullmatch(NUMBER, text, re.IGNORECASE) is None:
+        return None
+    number = float(text.replace(",", ""))
+    return number / 100 if is_percent else number
+
+
+def clean_name(name: str) -> str:
+    """Return a name in small letters with underscores: ``Test Acc`` is ``test_acc``."""
+    return re.sub(r"[\s-]+", "_", name.strip()).lower()

@@ -20,25 +20,22 @@ def find_target(target: str, what: str) -> Callable[..., Any]:
         InputError: it cannot be imported, or is not callable.
     """
     add_cwd_to_path()
+    key = what if what == "target" else f"{what}._target_"
     module_name, _, attribute = target.rpartition(".")
     if not module_name:
-        raise InputError(f"{what}._target_={target}: needs a dotted path, such as my_module.MyClass")
+        raise InputError(f"{key}={target}: needs a dotted path, such as my_module.MyClass")
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # an own module may fail in any way while it is imported
         if isinstance(error, ImportError) and module_name in EXTRAS:
-            raise missing_extra(f"{what}._target_={target}", module_name, error) from error
-        raise InputError(
-            f"{what}._target_={target}: cannot be imported: {type(error).__name__}: {one_line(error)}"
-        ) from error
+            raise missing_extra(f"{key}={target}", module_name, error) from error
+        raise InputError(f"{key}={target}: cannot be imported: {type(error).__name__}: {one_line(error)}") from error
     value = getattr(module, attribute, None)
     if value is None:
-        names = [name for name in dir(module) if not name.startswith("_")]
-        raise InputError(
-            f"{what}._target_={target}: {module_name} has no {attribute!r}; {suggest_names(attribute, names)}"
-        )
+        names = [name for name in dir(module) if not name.startswith("_") and callable(getattr(module, name, None))]
+        raise InputError(f"{key}={target}: {module_name} has no {attribute!r}; {suggest_names(attribute, names)}")
     if not callable(value):
-        raise InputError(f"{what}._target_={target}: is a {type(value).__name__}, not a class or function")
+        raise InputError(f"{key}={target}: is of type {type(value).__name__}, not a class or function")
     return value  # type: ignore[no-any-return]  # callable() does not narrow Any
 
 

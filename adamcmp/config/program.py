@@ -59,7 +59,7 @@ class MetricSettings(Settings):
     better: Literal["auto", "lower", "higher"] = "auto"
     """Whether lower or higher is better; ``auto`` decides by name."""
     unit: str = "auto"
-    """``share``, ``percent``, or a unit to show; ``auto`` decides by name and values."""
+    """``share``, ``percent``, ``none``, or a unit to show; ``auto`` decides by name and values."""
     pattern: str | None = None
     """Regular expression of a line, with named groups."""
     file: str | None = None

@@ -55,6 +55,10 @@ COUNTER = re.compile(r"\b(epoch|step|iteration|iter)[ :=#]*(\d+)", re.IGNORECASE
 """``Epoch 3``."""
 MAX_RECORDS = 20_000
 """Records of a run that are kept while it prints."""
+MAX_OBJECTS = 64
+"""Braces of a line at which an object is looked for."""
+MAX_LITERAL = 2**20
+"""Characters of a Python dictionary; JSON objects may be longer."""
 MAX_TEXT_LINE = 4096
 """Characters of a line that may hold metrics as text; objects may be longer."""
 
@@ -83,9 +87,9 @@ class LineParser:
             match = self._pattern.search(line)
             values = {k: n for k, v in match.groupdict().items() if (n := to_number(v)) is not None} if match else {}
             return self._add(values, merges=True) if values else None
-        if (found := parse_objects(line)) is not None:
+        if (objects := parse_objects(line)) is not None:
             self._is_open = False
-            return [self._add(record, merges=False) for record in found][-1] if found else None
+            return [self._add(record, merges=False) for record in objects][-1]
         if len(line) > MAX_TEXT_LINE:
             return None
         values = self._table_row(line) or named_values(line)
@@ -192,7 +196,7 @@ def is_heading(cells: Sequence[str]) -> bool:
 
 
 def parse_objects(line: str) -> list[Record] | None:
-    """Return the records of a JSON object or a Python dictionary in a line; None if it has none.
+    """Return the records of the JSON objects, or the Python dictionary, in a line; None if they hold no number.
 
     >>> parse_objects("12:30 {'eval_loss': 0.5, 'epoch': 1.0}")
     [{'eval_loss': 0.5, 'epoch': 1.0}]
@@ -200,15 +204,40 @@ def parse_objects(line: str) -> list[Record] | None:
     start, end = line.find("{"), line.rfind("}")
     if start < 0 or end < start:
         return None
-    text = line[start : end + 1]
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+    records: list[Record] = []
+    for value in _objects(line, start) or _python_objects(line[start : end + 1]):
+        records += expand(value)
+    return records or None
+
+
+DECODER = json.JSONDecoder()
+
+
+def _objects(line: str, start: int) -> list[dict[str, Any]]:
+    """Return the JSON objects of a line from a position on."""
+    objects = []
+    for _ in range(MAX_OBJECTS):
         try:
-            value = ast.literal_eval(NOT_FINITE.sub(r"'\1'", text))  # Python has no literal of them
-        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-            return None
-    return expand(value) if isinstance(value, dict) else None
+            value, end = DECODER.raw_decode(line, start)
+        except (ValueError, RecursionError):
+            end = start + 1
+        else:
+            objects.append(value)
+        start = line.find("{", end)
+        if start < 0:
+            break
+    return objects
+
+
+def _python_objects(text: str) -> list[dict[str, Any]]:
+    """Return a dictionary that is written as in Python."""
+    if len(text) > MAX_LITERAL:
+        return []
+    try:
+        value = ast.literal_eval(NOT_FINITE.sub(r"'\1'", text))  # Python has no literal of them
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return []
+    return [value] if isinstance(value, dict) else []
 
 
 def expand(value: Mapping[Any, Any]) -> list[Record]:

@@ -6,13 +6,15 @@ found become evaluations. A metric that is not finite is a divergence, as in eve
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import re
 import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ import torch
 from adamcmp.config.instantiate import find_target
 from adamcmp.config.program import Program, fill_placeholders
 from adamcmp.engine.checkpoint import TrainingControl, TrainingStopped
-from adamcmp.engine.line_parser import LineParser, Record, Records
+from adamcmp.engine.line_parser import LineParser, Record, Records, may_name_split
 from adamcmp.engine.reported_values import (
     STEP_NAMES,
     find_metrics,
@@ -45,13 +47,19 @@ from adamcmp.engine.strategy.types import Shard
 from adamcmp.engine.trial import CHECKPOINT_FILE, StopTraining, Trial, call_function, seeded
 from adamcmp.errors import InputError, describe_exception
 from adamcmp.plan.programs import ProgramTask, ReportedMetrics, placeholder_values, with_metrics
+from adamcmp.plan.run_ids import short_hash
 from adamcmp.plan.runs import Run
+from adamcmp.storage.backend import atomic_write
+from adamcmp.text_safety import to_one_line
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PRUNE_FILE = ".prune"
 """File in the folder of a run by which the driver ends it early."""
 OVERDUE_SECONDS = 8.0
 """Seconds beyond its time limit after which a run is killed with its worker."""
+UNREAD_BYTES = 2**16
+"""Bytes at the end of an output in which a line is looked for that was not understood."""
+MAX_QUOTED = 100
 OUTPUT_FOLDER = "output"
 """Folder of a study with a private folder per run of a program."""
 
@@ -287,13 +295,47 @@ def _result(run: Run, task: ProgramTask, outcome: _Outcome, folder: Path) -> tup
     reported = task.reported
     try:
         if outcome.error is not None:
-            raise InputError(outcome.error)
+            return run, {"status": "failed", "evaluations": (), "error": outcome.error}
         if reported is None:  # a sweep without a check
-            reported = find_metrics([outcome.records], task.program.metrics)
+            reported = _metrics_of_first_run(outcome.records, task, folder.parent)
             (run,) = with_metrics([run], reported)
         return run, _measured(run, task, outcome, reported, folder)
     except InputError as error:
-        return run, {"status": "failed", "evaluations": (), "error": str(error)}
+        return run, {"status": "failed", "evaluations": (), "error": f"{error}{unread_line(folder)}"}
+
+
+def unread_line(folder: Path) -> str:
+    """Return the end of an error message: the last printed line that names a split and was not understood, if any."""
+    try:
+        with (folder / "stdout.log").open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - UNREAD_BYTES))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    for line in reversed(lines):
+        if may_name_split(line) and re.search(r"\d", line) and LineParser().feed(line) is None:
+            return f" This line was not understood: {to_one_line(line.strip())[:MAX_QUOTED]!r}; see metrics.pattern."
+    return ""
+
+
+def _metrics_of_first_run(records: Records, task: ProgramTask, output: Path) -> ReportedMetrics:
+    """Return the metrics of the first run of a program that has ended, by which all are compared.
+
+    Args:
+        records: of a run.
+        task: of the program.
+        output: folder of the private folders of all runs.
+
+    Raises:
+        InputError: no run has ended, and this one has no metrics.
+    """
+    path = output / f"metrics-{short_hash(f'{task.comparison}|{task.steps}')}.json"
+    with suppress(OSError, ValueError, TypeError):
+        return ReportedMetrics(**json.loads(path.read_text(encoding="utf-8")))
+    metrics = find_metrics([records], task.program.metrics)
+    with suppress(OSError), atomic_write(path) as file:
+        file.write(json.dumps(asdict(metrics)).encode())
+    return metrics
 
 
 def _measured(
@@ -313,9 +355,14 @@ def _measured(
         find_metrics([outcome.records], metrics)
         raise InputError(f"{reported.validation}: is not reported by this run, though others report it")
     last = evaluations[-1]
-    lost = next((e for e in evaluations if not _is_finite(e, reported)), None)
+    if reported.test is not None and math.isnan(last.test_error):
+        _check_test_metric(outcome.records, reported.test, last.step)
+    lost, name = next(
+        ((e, lost_name) for e in evaluations if (lost_name := _infinite_metric(e, reported))), (None, None)
+    )
+    if lost is None and reported.test is not None and math.isnan(last.test_error):
+        lost, name = last, reported.test
     if lost is not None:
-        name = reported.validation if not math.isfinite(lost.validation_error) else reported.train_loss
         kept = tuple(e for e in evaluations if e.step < lost.step)
         return {
             "status": "diverged", "evaluations": kept, "diverged_step": lost.step,
@@ -342,10 +389,26 @@ def _examples(
     return read_examples(folder, setting, last.test_error, is_accuracy=is_accuracy)
 
 
-def _is_finite(evaluation: Evaluation, reported: ReportedMetrics) -> bool:
-    """Return whether the metrics that a run reports are finite; those that it does not report do not count."""
-    train_loss = evaluation.train_loss if reported.train_loss is not None else 0.0
-    return math.isfinite(evaluation.validation_error) and not math.isinf(train_loss)
+def _infinite_metric(evaluation: Evaluation, reported: ReportedMetrics) -> str | None:
+    """Return the name of a metric that is not finite, None if all are; test metrics may be missing."""
+    if not math.isfinite(evaluation.validation_error):
+        return reported.validation
+    if math.isinf(evaluation.test_error):
+        return reported.test
+    return reported.train_loss if math.isinf(evaluation.train_loss) else None
+
+
+def _check_test_metric(records: Records, test: str, step: int) -> None:
+    """Refuse a run whose last evaluation lacks the test metric; a value that is not a number is a divergence.
+
+    Raises:
+        InputError: it was not reported.
+    """
+    values = [record[test] for record in records if test in record]
+    if not values:
+        raise InputError(f"{test}: is not reported by this run, though others report it")
+    if math.isfinite(values[-1]):
+        raise InputError(f"{test}: is not reported with or after the last evaluation (step {step})")
 
 
 def resolve_result(run: Run, result: RunResult) -> RunResult:

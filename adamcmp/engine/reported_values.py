@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from adamcmp.config.program import MetricSettings
-from adamcmp.engine.line_parser import Record, Records, expand, to_number
+from adamcmp.engine.line_parser import Record, Records, clean_name, expand, to_number
 from adamcmp.engine.run_result import Evaluation, ExampleErrors
 from adamcmp.errors import InputError, one_line
 from adamcmp.metrics.names import (
@@ -22,7 +22,9 @@ from adamcmp.metrics.names import (
     PREFIXES,
     base_metric,
     is_higher_better,
+    is_share,
     metric_of,
+    mixed_units,
     split_of,
     unit_and_factor,
 )
@@ -120,7 +122,7 @@ def read_reported_files(folder: Path, settings: MetricSettings, file: str | None
         if not records:
             raise InputError(f"metrics.tensorboard: no event files below {events or 'the folder of the run'}")
         return records
-    found: list[Record] = []
+    metrics: list[Record] = []
     for path in sorted(folder.rglob("*"), key=lambda path: (len(path.parts), path)):
         if path.suffix in METRIC_SUFFIXES and path.is_file():
             try:
@@ -128,13 +130,13 @@ def read_reported_files(folder: Path, settings: MetricSettings, file: str | None
             except InputError:
                 continue
             splits = {split_of(name) for record in records for name in record}
-            if "validation" in splits and not _has(found, "validation"):
-                found = [*records, *found]
-            elif "test" in splits and "validation" not in splits and not _has(found, "test"):
-                found = [*found, *records]
-    if _has(found, "validation"):
-        return found
-    return (read_tensorboard(folder) if any(folder.rglob(TENSORBOARD_EVENTS)) else []) or found
+            if "validation" in splits and not _has(metrics, "validation"):
+                metrics = [*records, *metrics]
+            elif "test" in splits and "validation" not in splits and not _has(metrics, "test"):
+                metrics = [*metrics, *records]
+    if _has(metrics, "validation"):
+        return metrics
+    return (read_tensorboard(folder) if any(folder.rglob(TENSORBOARD_EVENTS)) else []) or metrics
 
 
 def _has(records: Records, split: str) -> bool:
@@ -149,7 +151,7 @@ def find_metrics(every: Sequence[Records], settings: MetricSettings) -> Reported
         settings: names that are given; ``auto`` finds them.
 
     Raises:
-        InputError: there is no validation metric, or its direction is not known.
+        InputError: there is no validation metric, or its direction or unit is not known.
     """
     names = list(dict.fromkeys(name for records in every for record in records for name in record))
     validation = _validation_name(names, settings)
@@ -159,28 +161,44 @@ def find_metrics(every: Sequence[Records], settings: MetricSettings) -> Reported
     train_loss = settings.train_loss
     if train_loss == "auto":
         train_loss = losses["train"] or ("loss" if "loss" in names else None)
-    elif train_loss is not None and train_loss not in names:
-        raise InputError(f"metrics.train_loss={train_loss}: is not reported; {_found(names)}")
+    elif train_loss is not None:
+        train_loss = _given_name(train_loss, "train_loss", names)
     higher = _is_higher_better(metric, settings, validation)
-    values = [
-        abs(record[name])
-        for records in every
-        for record in records
-        for name in (validation, by_role["test"])
-        if name is not None and math.isfinite(record.get(name, math.nan))
-    ]
-    unit, factor = unit_and_factor(metric, settings.unit, max(values, default=0.0))
+    scales = {
+        name: _scale(name, every, settings.unit, higher=higher) for name in (validation, *by_role.values()) if name
+    }
+    unit, factor = scales[validation]
+    test, train = by_role["test"], by_role["train"]
+    if test is not None and scales[test][0] != unit:
+        raise InputError(
+            f"metrics.unit: {validation} and {test} do not look like values of one unit; give metrics.unit=share, "
+            "percent or none"
+        )
     return ReportedMetrics(
-        validation, by_role["test"], by_role["train"], train_loss, losses["validation"], losses["test"],
-        higher, unit, factor,
+        validation, test, train, train_loss, losses["validation"], losses["test"], higher, unit, factor,
+        scales[test][1] if test is not None else None, scales[train][1] if train is not None else None,
     )  # fmt: skip
+
+
+def _scale(name: str, every: Sequence[Records], unit: str, *, higher: bool) -> tuple[str, float]:
+    """Return the unit of a metric, and the factor from reported to stored values.
+
+    Raises:
+        InputError: the results of runs are shares as well as percentages.
+    """
+    values = [[value for record in records if math.isfinite(value := record.get(name, math.nan))] for records in every]
+    last = [of_run[-1] for of_run in values if of_run]
+    if unit == "auto" and is_share(metric_of(name)) and (mixed := mixed_units(last, higher=higher)):
+        raise InputError(
+            f"{name}: some runs report shares ({mixed[0]:g}), others percentages ({mixed[1]:g}); let all report one "
+            "unit, or give metrics.unit=percent or none"
+        )
+    return unit_and_factor(metric_of(name), unit, [value for of_run in values for value in of_run])
 
 
 def _validation_name(names: Sequence[str], settings: MetricSettings) -> str:
     if settings.validation != "auto":
-        if settings.validation not in names:
-            raise InputError(f"metrics.validation={settings.validation}: is not reported; {_found(names)}")
-        return settings.validation
+        return _given_name(settings.validation, "validation", names)
     candidates = [name for name in names if split_of(name) == "validation" and name not in STEP_NAMES]
     if not candidates:
         if tests := _by_preference([name for name in names if split_of(name) == "test"]):
@@ -212,9 +230,19 @@ def _name_of(names: Sequence[str], split: str, validation: str, given: str | Non
     if given == "auto":
         others = [name for name in names if name != validation]
         return _same_metric(others, split, metric_of(validation))
-    if given is not None and given not in names:
-        raise InputError(f"metrics.{split}={given}: is not reported; {_found(names)}")
-    return given
+    return None if given is None else _given_name(given, split, names)
+
+
+def _given_name(given: str, role: str, names: Sequence[str]) -> str:
+    """Return the name of a metric that a user has given, as it is reported or as it is printed.
+
+    Raises:
+        InputError: it is not reported.
+    """
+    name = given if given in names else clean_name(given)
+    if name not in names:
+        raise InputError(f"metrics.{role}={given}: is not reported; {_found(names)}")
+    return name
 
 
 def _same_metric(names: Sequence[str], split: str, metric: str) -> str | None:
@@ -258,10 +286,7 @@ def to_evaluations(
             rows[-1] = {**record, **rows[-1]}
         else:
             carried |= record  # such as a training loss that is logged before the evaluation
-    steps = _steps(rows, step_name)
-    if len(rows) > 1 and steps[-1] == steps[-2] and rows[-1][reported.validation] == rows[-2][reported.validation]:
-        rows[-2:] = [{**rows[-2], **rows[-1]}]  # a summary of the last evaluation
-        del steps[-1]
+    rows, steps = _numbered(rows, step_name, reported)
     evaluations = []
     for step, row in zip(steps, rows, strict=True):
 
@@ -272,32 +297,66 @@ def to_evaluations(
             Evaluation(
                 step=step,
                 train_loss=value(reported.train_loss),
-                train_error=value(reported.train, factor=reported.factor),
+                train_error=value(reported.train, factor=reported.factor_of("train")),
                 validation_loss=value(reported.validation_loss),
                 validation_error=value(reported.validation, factor=reported.factor),
                 test_loss=value(reported.test_loss),
-                test_error=value(reported.test, factor=reported.factor),
+                test_error=value(reported.test, factor=reported.factor_of("test")),
                 weight_norm=math.nan,
             )
         )
     return evaluations
 
 
-def _steps(rows: Sequence[Record], name: str) -> list[int]:
-    """Return the step of each evaluation: as reported, else counted from 1."""
+def _numbered(rows: list[Record], name: str, reported: ReportedMetrics) -> tuple[list[Record], list[int]]:
+    """Return evaluations with their steps: as reported, else counted from 1. Those of one step are one evaluation.
+
+    A line without a step after the last step is a summary, such as of the best evaluation. It adds values to the last
+    evaluation; it replaces them only where it also has the test metric.
+    """
+    key = step_key(rows, name)
+    if key is None:
+        if len(rows) > 1 and rows[-1][reported.validation] == rows[-2][reported.validation]:
+            rows = [*rows[:-2], {**rows[-2], **rows[-1]}]
+        return rows, list(range(1, len(rows) + 1))
+    merged: dict[int, Record] = {}
+    last = 0
+    for row in rows:
+        is_summary = not math.isfinite(row.get(key, math.nan))
+        last = last if is_summary else int(row[key])
+        before = merged.get(last, {})
+        replaces = not is_summary or reported.test is None or reported.test in row
+        merged[last] = {**before, **row} if replaces else {**row, **before}
+    return list(merged.values()), list(merged)
+
+
+def step_key(rows: Sequence[Mapping[str, float]], name: str = "auto") -> str | None:
+    """Return the name of the values that are the steps of evaluations; None: they are counted.
+
+    Steps are whole numbers that do not fall.
+    """
     names = [name] if name != "auto" else [key for key in STEP_NAMES if any(key in row for row in rows)]
+    usable = []
     for key in names:
-        values = [row.get(key, math.nan) for row in rows]
-        known = [value for value in values if math.isfinite(value)]
+        known = [value for row in rows if math.isfinite(value := row.get(key, math.nan))]
         whole = all(0 <= value < MAX_STEP and value == int(value) for value in known)
-        if not known or not whole or any(b <= a for a, b in pairwise(known)):
-            continue
-        steps, last = [], 0
-        for value in values:  # a summary after the last step has none
-            last = int(value) if math.isfinite(value) else last
-            steps.append(last)
-        return steps if len(set(steps)) == len(steps) or steps[-1] == steps[-2] else list(range(1, len(rows) + 1))
-    return list(range(1, len(rows) + 1))
+        is_rising = all(b >= a for a, b in pairwise(known)) and (len(set(known)) > 1 or len(known) == 1)
+        if whole and is_rising:
+            usable.append((key, len(set(known))))
+    most = max((count for _, count in usable), default=0)  # "epoch" may be finer than a "step" of another loop
+    return next((key for key, count in usable if count == most), None)
+
+
+def falling_steps(records: Records, reported: ReportedMetrics) -> str | None:
+    """Return the name of steps that fall from one evaluation to the next; None if steps are used or not reported."""
+    rows = [record for record in records if reported.validation in record]
+    if step_key(rows) is not None:
+        return None
+    for key in STEP_NAMES:
+        known = [value for row in rows if math.isfinite(value := row.get(key, math.nan))]
+        if any(b < a for a, b in pairwise(known)):
+            return key
+    return None
 
 
 def read_examples(

@@ -49,7 +49,12 @@ def optimizer_settings(name: str, **changes: Any) -> AnyRule:
     """
     if not re.fullmatch(r"[\w./-]+", str(name)):
         raise InputError(f"optimizer {name!r}: give the name of one optimizer, as `adamcmp list optimizers` lists them")
-    composed = compose(find_config("config"), [f"optimizer={name}"])
+    try:
+        composed = compose(find_config("config"), [f"optimizer={name}"])
+    except InputError:
+        if (lower := str(name).lower().replace("-", "_")) == name:
+            raise
+        return optimizer_settings(lower, **changes)  # "Muon", as tables have it
     values = dict(composed.values["optimizer"])
     if unknown := [key for key in changes if key not in values and key != "groups" and "_target_" not in values]:
         raise InputError(f"{unknown[0]}: no such setting of optimizer {name}; {suggest_names(unknown[0], values)}")
@@ -142,6 +147,7 @@ def _param_groups(settings: AnyRule, params: Parameters, ratios: Mapping[str, fl
     items = list(params)
     groups: list[Any] = items if items and all(isinstance(item, dict) for item in items) else [{"params": items}]
     result: list[dict[str, Any]] = []
+    seen = dict[int, str]()
     nameless = False
     for group in groups:
         if unknown := sorted(group.keys() - GROUP_KEYS):
@@ -155,6 +161,10 @@ def _param_groups(settings: AnyRule, params: Parameters, ratios: Mapping[str, fl
         of_group = settings.model_copy(update=changes)
         split: dict[tuple[float, float], dict[str, Any]] = {}
         for name, p in _named_parameters(settings, group):
+            if id(p) in seen:
+                names = " and ".join(dict.fromkeys(filter(None, (seen[id(p)], name))))
+                raise InputError(f"{settings.name}: a parameter is given twice{f' ({names})' if names else ''}")
+            seen[id(p)] = name
             if p.requires_grad:
                 nameless |= not name
                 kind = param_kind(settings, name, p, SimpleNamespace(width_ratios=ratios))
@@ -311,12 +321,14 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: Any) -> None:
-        """Load the state of an optimizer of the same rule and parameters."""
+        """Load the state of an optimizer of the same rule and parameters.
+
+        Raises:
+            InputError: the state is of another optimizer, or of other parameters.
+        """
+        self._check_state(state_dict)
         super().load_state_dict(state_dict)
         self._training = bool(state_dict.get("training", True))
-        members = [p for group in self.param_groups for p in group["params"]]
-        if any(set(self.state.get(p, ())) != set(self._state_names(p)) for p in members):
-            raise InputError(f"{self.rule.name}: the state is of another optimizer")
         for every in self._rows.values():
             for rows in every:
                 for i, p in enumerate(rows.params):
@@ -325,12 +337,24 @@ class RuleOptimizer(torch.optim.Optimizer):
                 self._point_to_rows(rows)
         self._tables.clear()
 
-    def _state_names(self, p: Tensor) -> tuple[str, ...]:
-        """Return the names of the state of a parameter."""
-        return next(
-            (tuple(rows.state) for every in self._rows.values() for rows in every if any(p is q for q in rows.params)),
-            (),
-        )
+    def _check_state(self, state_dict: Any) -> None:
+        """Refuse a state that does not fit, before anything is changed."""
+        name = self.rule.name
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= state_dict.keys():
+            raise InputError(f"{name}: this is no state of an optimizer; give what state_dict() has returned")
+        sizes = [len(group["params"]) for group in self.param_groups]
+        saved_sizes = [len(group["params"]) for group in state_dict["param_groups"]]
+        if saved_sizes != sizes:
+            raise InputError(f"{name}: the state is of groups of {saved_sizes} parameters, not of {sizes}")
+        members = [p for group in self.param_groups for p in group["params"]]
+        for i, p in enumerate(members):
+            saved = state_dict["state"].get(i, {})
+            if set(saved) != set(self.state[p]):
+                raise InputError(f"{name}: the state is of another optimizer")
+            for key, tensor in self.state[p].items():
+                if saved[key].shape != tensor.shape:
+                    shapes = f"{key} has shape {tuple(saved[key].shape)}, not {tuple(tensor.shape)}"
+                    raise InputError(f"{name}: the state is of other parameters: {shapes}")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, and whether the parameters hold the weights of training or of evaluation."""

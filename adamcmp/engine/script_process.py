@@ -29,8 +29,8 @@ MEASURE_SECONDS = 0.5
 """Seconds between two measurements of memory."""
 MAX_LOG_BYTES = 2 * 2**20
 """Bytes that are kept of the beginning of an output, and as many of its end."""
-MAX_LINE_BYTES = 2**16
-"""Bytes of a line that are parsed."""
+MAX_LINE_BYTES = 2**24
+"""Bytes of a line that are parsed, such as an object with a value per test example."""
 PROCESS_FILE = ".process.json"
 """File with the process of a run, by which it is found after a crash."""
 PR_SET_CHILD_SUBREAPER = 36

@@ -20,6 +20,7 @@ from adamcmp.config.lookup import find_config
 from adamcmp.config.schema import Config, Data, ExecutionSettings, Model
 from adamcmp.config.validate import validate_config
 from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.line_parser import to_number
 from adamcmp.engine.loading import choose_device, dataset_metadata, load_data
 from adamcmp.engine.rule_optimizer import optimizer_settings
 from adamcmp.engine.run_result import RunResult
@@ -110,9 +111,10 @@ def train_batch(
     >>> train_batch(torch.nn.Linear(4, 2), (x, y), runs, steps=50, batch_size=20).records["status"].tolist()
     ['completed', 'completed', 'completed', 'completed']
     """
-    if not settings:
-        raise InputError("train_batch: settings are empty; give a mapping per run, such as [{'lr': 1e-3}]")
+    if isinstance(settings, Mapping | str) or not settings or not all(isinstance(row, Mapping) for row in settings):
+        raise InputError("train_batch: settings are a list with a mapping per run, such as [{'lr': 1e-3, 'seed': 0}]")
     names = {"data": f"data_{id(data)}", "model": f"model_{id(model)}"}
+    where = choose_device(device)
     if not isinstance(data, Mapping) and not (isinstance(data, tuple | list) and len(data) == 2):
         raise InputError("train_batch: data is a pair (x, y), or a mapping of train, validation and test to pairs")
     parts = data if isinstance(data, Mapping) else {"train": tuple(data)}
@@ -129,11 +131,10 @@ def train_batch(
         runs = []
         for i, row in enumerate(settings):
             values = dict(row)
-            seed, name = int(values.pop("seed", 0)), str(values.pop("optimizer", "adamw"))
+            seed, name = _seed(values.pop("seed", 0)), str(values.pop("optimizer", "adamw"))
             optimizer = optimizer_settings(name, **values)
             id_ = run_id(task, rule_identity(optimizer), rule_identity(made_schedule), seed)
             runs.append(Run(f"{id_}{i:04x}", optimizer.label, task, optimizer, made_schedule, seed))
-        where = choose_device(device)
         with tempfile.TemporaryDirectory() as folder:
             results: dict[str, RunResult] = {}
             for group in group_runs(runs):
@@ -148,6 +149,22 @@ def train_batch(
         for key in names.values():
             _objects.pop(key, None)
     return _as_frames(settings, ordered, weights)
+
+
+MAX_SEED = 2.0**53
+"""Whole numbers that a float64 holds."""
+
+
+def _seed(value: Any) -> int:
+    """Return a seed.
+
+    Raises:
+        InputError: it is no whole number from 0 to 2^53.
+    """
+    number = to_number(value)
+    if number is None or not 0 <= number < MAX_SEED or number != int(number):
+        raise InputError(f"train_batch: seed={value!r}: must be a whole number, 0 or larger")
+    return int(number)
 
 
 def _builder(model: nn.Module | Callable[..., nn.Module]) -> Callable[..., nn.Module]:

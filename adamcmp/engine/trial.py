@@ -6,6 +6,8 @@ import inspect
 import io
 import math
 import random
+import shutil
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ from adamcmp.engine.coefficients import schedule_of
 from adamcmp.engine.line_parser import Record, flatten, to_number
 from adamcmp.engine.rule_optimizer import make_torch_optimizer
 from adamcmp.errors import InputError
+from adamcmp.metrics.names import is_metric
 from adamcmp.plan.programs import ProgramTask
 from adamcmp.plan.runs import Run
 from adamcmp.storage.backend import atomic_write
@@ -76,7 +79,9 @@ class Trial:
 
     @classmethod
     def for_test(cls, *, steps: int | None = None, seed: int = 0, optimizer: str = "adamw", **settings: Any) -> Trial:
-        """Return a trial to call a training function with outside a sweep, in a temporary folder.
+        """Return a trial to call a training function with outside a sweep.
+
+        Its folder is temporary: it is removed with the trial.
 
         Args:
             steps: ``trial.steps``; None: not set.
@@ -104,7 +109,10 @@ class Trial:
         config = config.model_copy(update={"program": config.program.model_copy(update={"params": params})})
         task, schedule = build_program_task(config)
         run = Run("trial", optimizer, task, optimizer_settings(optimizer, **settings), schedule, seed)
-        return cls(run, torch.device("cpu"), Path(tempfile.mkdtemp(prefix="adamcmp-trial-")))
+        folder = Path(tempfile.mkdtemp(prefix="adamcmp-trial-"))
+        trial = cls(run, torch.device("cpu"), folder)
+        weakref.finalize(trial, shutil.rmtree, folder, ignore_errors=True)
+        return trial
 
     @property
     def seed(self) -> int:
@@ -223,8 +231,8 @@ class Trial:
                 raise InputError(f"trial.report: {name} is {value!r:.80}, which is not a number")
         if step is not None:
             number = to_number(step)
-            if number is None:
-                raise InputError(f"trial.report: step is {step!r:.80}, which is not a number")
+            if number is None or not math.isfinite(number) or number != int(number):
+                raise InputError(f"trial.report: step is {step!r:.80}, which is not a whole number")
             record = {"step": number, **record}
         self.records.append(record)
         self._reported(record)
@@ -344,9 +352,12 @@ def _report_item(trial: Trial, item: Any) -> None:
             f"it gives {type(item).__name__}, not metrics; return or yield a dictionary such as "
             "{'validation_error': 0.1}, or call trial.report"
         )
-    values = {key: value for key, value in item.items() if key != "test_errors"}
     if "test_errors" in item:
         trial.report_examples(item["test_errors"])
-    numbers = {key: value for key, value in values.items() if to_number(value) is not None}
-    step = numbers.pop("step", None)
-    trial.report(None if step is None or not math.isfinite(float(step)) else int(step), numbers)
+    values = {key: value for key, value in item.items() if key not in ("test_errors", "step") and value is not None}
+    reported = {
+        key: value
+        for key, value in values.items()
+        if isinstance(value, Mapping) or to_number(value) is not None or is_metric(str(key))
+    }
+    trial.report(item.get("step"), reported)

@@ -393,4 +393,5 @@ def format_worker_death(died: WorkerDied) -> str:
         return died.lost
     code = died.exit_code
     how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
-    return f"its process ended {how}; where memory ran out, a lower execute.memory_gb or execute.rows helps"
+    memory = "; where memory ran out, a lower execute.memory_gb or execute.rows helps" if code in (-9, None) else ""
+    return f"its process ended {how}{memory}"

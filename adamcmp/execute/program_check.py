@@ -20,8 +20,8 @@ from typing import Any, Self
 
 from adamcmp import signals
 from adamcmp.config.schema import ExecutionSettings
-from adamcmp.engine.program_training import OUTPUT_FOLDER, ProgramLimits
-from adamcmp.engine.reported_values import find_metrics, to_evaluations
+from adamcmp.engine.program_training import OUTPUT_FOLDER, ProgramLimits, unread_line
+from adamcmp.engine.reported_values import falling_steps, find_metrics, to_evaluations
 from adamcmp.engine.run_result import RunResult
 from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.errors import InputError
@@ -211,7 +211,10 @@ def check_program(
     later = _run_all(executor, checks[1:], limits, lambda done: progress(1 + done))
     results |= {i + 1: result for i, result in later}
     try:
-        reported = _find_reported([results[i] for i in sorted(results)], task)
+        try:
+            reported = _find_reported([results[i] for i in sorted(results)], task)
+        except InputError as error:
+            raise InputError(f"{error}{unread_line(output_folder(study_dir) / checks[0].id)}") from error
         values = [_value(results[i], reported, task) for i in range(len(checks))]
         stored = _planned_results(planned, results, reported) if shortened == 1 else []
     finally:
@@ -233,7 +236,10 @@ def check_program(
         max(cpu, 0.1), max((result.resources["bytes"] for result in good), default=0.0), shortened,
     )  # fmt: skip
     output = max((result.resources.get("output_bytes", 0.0) for result in good), default=0.0)
-    check = replace(check, notes=tuple(_notes(check, task, output)))
+    notes = _notes(check, task, output)
+    if falling := next((key for result in good if (key := falling_steps(result.records, reported))), None):
+        notes.append(f"values of {falling} fall between evaluations, so that evaluations are numbered")
+    check = replace(check, notes=tuple(notes))
     check.save(study_dir)
     return check, stored
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 PREFIXES: Mapping[str, tuple[str, ...]] = {
     "validation": ("validation", "valid", "val", "dev", "eval"),
@@ -26,6 +26,13 @@ SHARES = frozenset({"error_rate", "error", "err", "wer", "cer", *HIGHER} - {"r2"
 """Metrics that are shares of 1, or percentages."""
 ORDER = ("error_rate", "error", "err", *HIGHER, *LOWER[3:])
 """Metrics in the order in which one is taken for the primary one; a loss comes last."""
+UNIT_GAP = 10.0
+"""Ratio of errors beyond which the smaller are taken for shares and the larger for percentages."""
+SYNONYMS = {
+    "accuracy": "acc", "err": "error", "error_rate": "error", "ppl": "perplexity", "top1": "acc_1", "top_1": "acc_1",
+    "acc1": "acc_1", "top5": "acc_5", "top_5": "acc_5", "acc5": "acc_5",
+}  # fmt: skip
+"""Names of one metric: ``val_acc`` and ``test_accuracy`` belong together."""
 QUALIFIERS = frozenset({"best", "final", "last", "mean", "avg", "average", "ema", "total"})
 """Words before a metric that do not make it another one."""
 
@@ -55,15 +62,15 @@ def metric_of(name: str) -> str:
 
 
 def base_metric(name: str) -> str:
-    """Return the name of a metric without its split and without words such as ``best``.
+    """Return the name of a metric without its split and without words such as ``best``; of synonyms always one.
 
-    >>> base_metric("best_val_acc"), base_metric("test/avg_loss")
-    ('acc', 'loss')
+    >>> base_metric("best_val_acc"), base_metric("test/avg_loss"), base_metric("test_accuracy")
+    ('acc', 'loss', 'acc')
     """
     metric = metric_of(name)
-    if metric in {*LOWER, *HIGHER}:  # such as average_precision
-        return metric
-    return "_".join(word for word in metric.split("_") if word not in QUALIFIERS) or metric
+    if metric not in {*LOWER, *HIGHER}:  # average_precision stays
+        metric = "_".join(word for word in metric.split("_") if word not in QUALIFIERS) or metric
+    return SYNONYMS.get(metric, metric)
 
 
 def is_metric(name: str) -> bool:
@@ -88,15 +95,15 @@ def is_higher_better(metric: str) -> bool | None:
     return True if parts & set(HIGHER) else None
 
 
-def unit_and_factor(metric: str, unit: str, largest: float) -> tuple[str, float]:
+def unit_and_factor(metric: str, unit: str, values: Collection[float]) -> tuple[str, float]:
     """Return the unit in which a metric is shown, and the factor from reported to stored values.
 
     Args:
         metric: its name without a split.
-        unit: ``share``, ``percent``, ``auto`` (by name and values), or a unit to show.
-        largest: largest absolute value of it.
+        unit: ``share``, ``percent``, ``none``, ``auto`` (by name and values), or a unit to show.
+        values: its finite values.
 
-    >>> unit_and_factor("acc", "auto", 93.1), unit_and_factor("loss", "auto", 0.4)
+    >>> unit_and_factor("acc", "auto", [93.1]), unit_and_factor("loss", "auto", [0.4])
     (('%', 0.01), ('', 1.0))
     """
     match unit:
@@ -104,8 +111,26 @@ def unit_and_factor(metric: str, unit: str, largest: float) -> tuple[str, float]
             return "%", 1.0
         case "percent":
             return "%", 0.01
+        case "none":
+            return "", 1.0
         case "auto":
-            if not is_share(metric) or largest > 100:
+            largest = max(values, default=0.0)
+            if not is_share(metric) or largest > 100 or min(values, default=0.0) < 0:
                 return "", 1.0
             return "%", 1.0 if largest <= 1 else 0.01
     return unit, 1.0
+
+
+def mixed_units(values: Collection[float], *, higher: bool) -> tuple[float, float] | None:
+    """Return a share and a percentage if some results look like shares and others like percentages, else None.
+
+    Accuracies of 1 % and less are taken for shares; errors, if there is a large gap between small and large ones.
+
+    >>> mixed_units([0.91, 91.0], higher=True), mixed_units([0.8, 1.2], higher=False)
+    ((0.91, 91.0), None)
+    """
+    shares, percentages = [v for v in values if 0 < v <= 1], [v for v in values if v > 1]
+    if not shares or not percentages:
+        return None
+    has_gap = min(percentages) >= UNIT_GAP * max(shares)
+    return (max(shares), max(percentages)) if higher or has_gap else None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from adamcmp.config.program import Program, check_placeholders
 from adamcmp.config.schema import AnySchedule, Config, Data, Model, ScriptOptimizer
@@ -37,6 +37,15 @@ class ReportedMetrics:
     """``%`` of shares and percentages, else a unit to show."""
     factor: float = 1.0
     """Factor from reported to stored values: 0.01 for percentages."""
+    test_factor: float | None = None
+    """Factor of the test metric; None: ``factor``."""
+    train_factor: float | None = None
+    """Factor of the metric on training data; None: ``factor``."""
+
+    def factor_of(self, split: Literal["train", "test"]) -> float:
+        """Return the factor from reported to stored values of a split."""
+        factor = self.test_factor if split == "test" else self.train_factor
+        return self.factor if factor is None else factor
 
     @property
     def is_share(self) -> bool:

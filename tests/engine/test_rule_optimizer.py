@@ -147,6 +147,17 @@ def test_a_state_of_another_optimizer_is_refused():
     other = torch.optim.AdamW(net().parameters())
     with pytest.raises(InputError, match="another optimizer"):
         optimizer.load_state_dict(other.state_dict())
+    with pytest.raises(InputError, match="no state of an optimizer"):
+        optimizer.load_state_dict({"a": 1})
+    with pytest.raises(InputError, match="groups of"):
+        optimizer.load_state_dict(adamcmp.optimizer("lion", nn.Linear(2, 2).parameters()).state_dict())
+    one, two = (adamcmp.optimizer("lion", [nn.Parameter(torch.ones(size))]) for size in (2, 3))
+    with pytest.raises(InputError, match="has shape"):
+        one.load_state_dict(two.state_dict())
+
+
+def test_names_may_be_those_of_tables():
+    assert adamcmp.optimizer("Muon", net().named_parameters()).rule.name == "muon"
 
 
 def test_a_closure_is_called_and_its_loss_returned():
@@ -199,6 +210,7 @@ def test_muon_without_names_warns():
             "no parameter|names",
         ),
         ({"name": "adamw", "groups": [{"params": "*.bias"}]}, "named_parameters"),
+        ({"name": "adam", "params": 2 * [("a", nn.Parameter(torch.ones(2)))]}, "given twice"),
     ],
 )
 def test_bad_input_is_one_line(arguments, message):

@@ -9,6 +9,7 @@ import pytest
 from adamcmp.config.program import MetricSettings
 from adamcmp.engine.line_parser import LineParser
 from adamcmp.engine.reported_values import (
+    falling_steps,
     find_metrics,
     pack_examples,
     read_examples,
@@ -67,6 +68,10 @@ def parsed(*lines, pattern=None):
         ),
         (["| epoch | val_acc | tta_val_acc |", "| 0 | 0.5 |  |"], [{"epoch": 0.0, "val_acc": 0.5}]),
         (["step,val_acc", "1,0.5", "2,0.6"], [{"step": 1.0, "val_acc": 0.5}, {"step": 2.0, "val_acc": 0.6}]),
+        (['{"val_acc": 0.5} {"lr": 1}'], [{"val_acc": 0.5}, {"lr": 1.0}]),
+        (['[{"val_acc": 0.5}, {"val_acc": 0.6}]'], [{"val_acc": 0.5}, {"val_acc": 0.6}]),
+        (["epoch 2 extras {} val_error: 0.1"], [{"val_error": 0.1, "epoch": 2.0}]),
+        (['{"val_acc": 0.5, "all": "' + "x" * 70_000 + '"}'], [{"val_acc": 0.5}]),
         (["{'val_acc': [0.5, 0.6], 'loss': [1, 2]}"], [{"val_acc": 0.5, "loss": 1.0}, {"val_acc": 0.6, "loss": 2.0}]),
     ],
 )
@@ -110,12 +115,50 @@ def test_metrics_are_found_by_name(record, validation, test, higher, unit, facto
         ({"val_zorp": 0.9, "val_blip": 1.0}, {}, "metrics.validation=NAME"),
         ({"val_acc": 0.9}, {"validation": "val_ac"}, "val_acc"),
         ({"val_acc": 0.9}, {"test": "test_acc"}, "metrics.test"),
+        ({"val_acc": 0.9, "test_acc": 300.0}, {}, "metrics.unit"),
     ],
 )
 def test_missing_metrics_are_one_line_with_the_fix(record, settings, message):
     with pytest.raises(InputError, match=message) as caught:
         find_metrics([[record]], MetricSettings(**settings))
     assert "\n" not in str(caught.value)
+
+
+def test_metrics_may_be_given_as_they_are_printed():
+    records = parsed("Val Acc: 0.9, Final test accuracy: 91 %")
+    assert find_metrics([records], MetricSettings(validation="Val Acc")).validation == "val_acc"
+    assert find_metrics([records], MetricSettings()).test == "test_accuracy"
+
+
+def test_each_metric_has_its_own_scale():
+    found = find_metrics([[{"val_acc": 0.9, "test_acc": 91.0}]], MetricSettings())
+    evaluation = to_evaluations([{"val_acc": 0.9, "test_acc": 91.0}], found)[0]
+    assert (evaluation.validation_error, evaluation.test_error) == (0.9, 0.91)
+    with pytest.raises(InputError, match=r"val_acc: some runs report shares \(0.9\), others percentages \(91\)"):
+        find_metrics([[{"val_acc": 0.9}], [{"val_acc": 91.0}]], MetricSettings())
+    assert find_metrics([[{"val_error": 12.0}], [{"val_error": 0.8}]], MetricSettings(unit="percent")).factor == 0.01
+    assert find_metrics([[{"val_error": 1.2}]], MetricSettings(unit="none")).unit == ""
+    assert find_metrics([[{"val_acc": -0.9}]], MetricSettings()).unit == ""
+
+
+def test_a_summary_without_a_step_replaces_no_test_metric():
+    lines = [f"Epoch {i}: val acc {90 + i}% test acc {80 + i}%" for i in (1, 2)]
+    for summary in ("Best val acc: 93%", "val acc: 93%"):
+        records = parsed(*lines, summary)
+        evaluations = to_evaluations(records, find_metrics([records], MetricSettings()))
+        assert [(e.step, e.validation_error, e.test_error) for e in evaluations] == [(1, 0.91, 0.81), (2, 0.92, 0.82)]
+    records = parsed(*lines, "Final: val acc: 93% test acc: 94%")
+    assert to_evaluations(records, find_metrics([records], MetricSettings()))[-1].test_error == 0.94
+
+
+def test_evaluations_of_one_step_are_one_and_falling_steps_are_numbered():
+    for steps, expected in (((100, 200, 200, 300), [100, 200, 300]), ((5, 5, 3), [1, 2, 3])):
+        records = [{"step": float(s), "val_loss": float(i)} for i, s in enumerate(steps)]
+        reported = find_metrics([records], MetricSettings())
+        evaluations = to_evaluations(records, reported)
+        assert [e.step for e in evaluations] == expected
+        assert evaluations[-1].validation_error == len(steps) - 1
+        assert falling_steps(records, reported) == ("step" if steps[-1] == 3 else None)
 
 
 def test_a_test_metric_may_select_if_it_is_given():

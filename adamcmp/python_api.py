@@ -241,7 +241,7 @@ def compare(
         stage: column that says ``tune`` or ``held-out``.
         settings: columns that distinguish variants of an optimizer.
         better: whether a lower or higher metric is better; ``auto`` decides by its name.
-        unit: ``share``, ``percent``, ``auto``, or a unit to show.
+        unit: ``share``, ``percent``, ``none``, ``auto``, or a unit to show.
         margin: equivalence margin, in the shown unit.
         reference: an optimizer that all others are compared with; None: all pairs.
         tuning_seeds: first seeds that select trials; None: half of them, if an optimizer has several trials.
@@ -265,14 +265,15 @@ def compare(
 
     given = {
         "optimizer": optimizer, "seed": seed, "test": metric, "validation": validation, "lr": lr,
-        "weight_decay": weight_decay, "task": task, "stage": stage, "settings": tuple(settings),
+        "weight_decay": weight_decay, "task": task, "stage": stage,
     }  # fmt: skip
+    given = {role: None if column is None else str(column) for role, column in given.items()}
     if not isinstance(frame, pd.DataFrame):
         raise InputError(f"compare: takes a pandas DataFrame with one row per run, not {type(frame).__name__}")
     if margin is not None and not (to_number(margin) and 0 < float(margin) < float("inf")):
         raise InputError(f"margin={margin}: must be a positive number, in the shown unit of the metric")
     frame = with_percentages(frame.rename(columns=str).reset_index(drop=True))
-    roles, _ = find_roles(frame, given)
+    roles, _ = find_roles(frame, {**given, "settings": tuple(map(str, settings))})
     optimizers = set(frame[roles.optimizer].dropna().astype(str)) if roles.optimizer else set()
     if reference is not None and reference not in optimizers:
         raise InputError(f"reference={reference}: no such optimizer; {suggest_names(reference, optimizers)}")

@@ -234,7 +234,7 @@ class _Figures(Mapping[str, Any]):
             from adamcmp.figures.style import FigureSkipped, FigureStyle, layout, render_figure, use_style
 
             if name not in self._names():
-                raise KeyError(name)
+                raise KeyError(f"{name}; this study has {', '.join(self._names())}")
             arms = tuple(sorted(self._report.board["arm"]))
             raw = self._report.raw
             try:

@@ -77,7 +77,7 @@ class Difference(NamedTuple):
     luck: EqualBudget | None = None
     """Correction for unequal tuning budgets; None: budgets are equal."""
     stage: str = "confirm"
-    """Stage of the compared runs; ``tune`` if both optimizers have one trial."""
+    """Stage of the compared runs; ``tune`` if both optimizers have one trial, ``imported`` of runs without a plan."""
 
     @property
     def variance(self) -> float:
@@ -134,7 +134,14 @@ class Difference(NamedTuple):
 
 
 def compare(
-    a: HeldOut, b: HeldOut, of_a: Selection | None, of_b: Selection | None, *, is_share: bool = False, count: int = 0
+    a: HeldOut,
+    b: HeldOut,
+    of_a: Selection | None,
+    of_b: Selection | None,
+    *,
+    is_share: bool = False,
+    count: int = 0,
+    is_foreign: bool = False,
 ) -> Difference:
     """Estimate the difference of two optimizers and its variance by source.
 
@@ -145,16 +152,21 @@ def compare(
         of_b: the same of the other.
         is_share: the error is a share, so that equal predictions and missing per-example errors have a variance.
         count: test examples, where per-example errors are not stored.
+        is_foreign: a program of the user has trained the runs. If every run of an optimizer failed, the program does
+            not work with it, which says nothing about its errors.
     """
     shared = tuple(sorted(set(a.seeds) & set(b.seeds)))
     paired = not len(shared) < 2 <= min(len(a.seeds), len(b.seeds))
     if paired:
         a, b = a.take(shared), b.take(shared)
     lost, runs = (a.lost, b.lost), (len(a.seeds), len(b.seeds))
+    has_only_failed = is_foreign and any(side.lost_S and set(side.lost_S) == {"failed"} for side in (a, b))
     if a.examples_SN is not None or b.examples_SN is not None:
         size = (b if a.examples_SN is None else a).examples_SN
         a, b = (side.on_examples(0 if size is None else size.shape[1]) for side in (a, b))
     n = min(len(a.seeds), len(b.seeds))
+    if has_only_failed:
+        n = 0
     mean = float(a.error_S.mean() - b.error_S.mean()) if n else math.nan
     seeds, examples, variance, count = _held_out_variance(a, b, is_paired=paired, is_share=is_share, count=count)
     selection, budget, shift = _selection_variance(a, b, of_a, of_b)
@@ -239,8 +251,10 @@ def _row_component(values_SN: Array) -> VarianceComponent:
     n = len(values_SN)
     if n < 2:
         return VarianceComponent(math.nan, 1)
+    row_S = values_SN.mean(1)
+    spread = float(row_S.var(ddof=1)) if np.ptp(row_S) > 0 else 0.0  # the variance of equal numbers is rounding
     # the interaction alone makes seeds differ by as much; of few seeds they may differ by less by chance
-    return VarianceComponent(max(float(values_SN.mean(1).var(ddof=1)) / n, _interaction(values_SN)), n - 1)
+    return VarianceComponent(max(spread / n, _interaction(values_SN)), n - 1)
 
 
 def _interaction(values_SN: Array) -> float:

@@ -19,6 +19,8 @@ from adamcmp.analysis.intervals import half_width
 from adamcmp.metrics.spec import LOSS_NAMES, task_metrics
 from adamcmp.storage.schema import METRICS as MEASURED
 
+FOREIGN_ENGINES = ("script", "function", "imported")
+"""Engines of runs that programs of the user have trained."""
 TRIAL_KEY = ["arm", "lr", "weight_decay"]
 """Columns that identify a trial."""
 METRICS: tuple[str, ...] = tuple(
@@ -86,7 +88,8 @@ def with_validation_as_test(records: pd.DataFrame) -> pd.DataFrame:
     """Return records in which a split without any metric has that of the other one: test or validation.
 
     The column ``compared_on`` is ``validation`` for runs without a test metric, and ``test`` for runs without a
-    validation metric. Reports warn that selection and comparison share data.
+    validation metric. Reports warn that selection and comparison share data. A run of a user's program that has no test
+    metric, though others of its task have one, counts as failed.
     """
     if "final_test_error" not in records or "final_validation_error" not in records:
         return records
@@ -94,6 +97,16 @@ def with_validation_as_test(records: pd.DataFrame) -> pd.DataFrame:
     known = {
         split: done[f"final_{split}_error"].notna().groupby(done["task"]).any() for split in ("validation", "test")
     }
+    if "engine" in records:
+        has_test = records["task"].isin(known["test"].index[known["test"]])
+        untested = has_test & records["engine"].isin(FOREIGN_ENGINES) & (records["status"] == "completed")
+        untested &= records["final_test_error"].isna() & records["final_validation_error"].notna()
+        if untested.any():
+            errors = records["error"] if "error" in records else pd.Series(None, records.index, dtype=object)
+            records = records.assign(
+                status=records["status"].mask(untested, "failed"),
+                error=errors.mask(untested, "reports no test metric, though other runs do"),
+            )
     for lacking, other in (("test", "validation"), ("validation", "test")):
         tasks = known[lacking].index[~known[lacking] & known[other]]
         rows = records["task"].isin(tasks)

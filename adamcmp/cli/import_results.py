@@ -27,6 +27,8 @@ from adamcmp.cli.summary import report_on, show_found
 from adamcmp.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from adamcmp.importing.roles import Roles
@@ -73,7 +75,7 @@ def import_results(
     ] = None,
     better: Annotated[Better, typer.Option(help="Whether a lower or a higher metric is better.")] = Better.auto,
     unit: Annotated[
-        str, typer.Option(help="Unit of the metric: share (0 to 1), percent, auto, or a unit to show.")
+        str, typer.Option(help="Unit of the metric: share (0 to 1), percent, none, auto, or a unit to show.")
     ] = "auto",
     tuning_seeds: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="First N seeds select trials, the others are held out.")
@@ -117,7 +119,7 @@ def import_results(
     if not is_quiet():
         files = f"{runs.files:,} file{'s' if runs.files != 1 else ''}"
         print_note(f"{len(runs.frame):,} rows of {files} ({runs.kind})", err=False)
-    show_roles(roles, guessed)
+    show_roles(roles, guessed, imported.scales)
     if guessed and not yes and sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
         typer.confirm("Are these columns right?", default=True, abort=True)
     for note in imported.notes:
@@ -144,8 +146,8 @@ def stated_direction(frame: pd.DataFrame) -> str:
     return {"minimize": "lower", "maximize": "higher"}.get(directions.pop(), "auto") if len(directions) == 1 else "auto"
 
 
-def show_roles(roles: Roles, guessed: set[str]) -> None:
-    """Print which column has which role, and whether it was guessed by its name."""
+def show_roles(roles: Roles, guessed: set[str], scales: Mapping[str, str]) -> None:
+    """Print which column has which role, whether it was guessed by its name, and whether metrics are percentages."""
     from adamcmp.importing.to_records import describe_roles
 
     if is_quiet():
@@ -153,7 +155,8 @@ def show_roles(roles: Roles, guessed: set[str]) -> None:
     rows = describe_roles(roles, guessed)
     width = max(len(column) for _, column, _ in rows)
     for role, column, how in rows:
-        print_note(f"  {role:<13} {column:<{width}}  {how}", err=False, whole=True)
+        scale = f", {scales[role]}" if role in scales else ""
+        print_note(f"  {role:<13} {column:<{width}}  {how}{scale}", err=False, whole=True)
 
 
 def store_import(study_dir: Path, records: list[dict[str, object]], curves: list[dict[str, object]]) -> None:
@@ -175,6 +178,8 @@ def store_import(study_dir: Path, records: list[dict[str, object]], curves: list
                 raise InputError(
                     f"{study_dir}: has runs that adamcmp has trained; give --study another name for the imported ones"
                 )
+            if replaced := set(stored["run_id"]) - {str(record["run_id"]) for record in records}:
+                print_note(f"{len(replaced):,} runs of an earlier import to {study_dir} are replaced", "yellow")
             remove_runs(study_dir, set(stored["run_id"]))
         append_runs(study_dir, records, curves)
         merge_parts(study_dir)

@@ -85,6 +85,7 @@ def find_roles(frame: pd.DataFrame, given: Mapping[str, Any]) -> tuple[Roles, se
         if given.get(role) is None and (column := _guess(names, GUESSES[role], set(roles.columns.values()))):
             roles, guessed = _with_role(roles, role, column), guessed | {role}
     roles, metric_guesses = _guess_metrics(frame, names, roles, given)
+    _check_texts(frame, names, roles, given)
     if roles.optimizer is None:
         raise InputError(f"no column is known as the optimizer; give --optimizer COLUMN. {_columns_text(names)}")
     if roles.validation is None and roles.test is None:
@@ -134,6 +135,25 @@ def _guess_metrics(
             if column is not None:
                 roles, guessed = _with_role(roles, role, column), guessed | {role}
     return roles, guessed
+
+
+def _check_texts(frame: pd.DataFrame, names: Sequence[str], roles: Roles, given: Mapping[str, Any]) -> None:
+    """Refuse a metric that is written as text, which would be left out.
+
+    Raises:
+        InputError: for the first one.
+    """
+    for name in names:
+        role = split_of(name)
+        if role not in ("validation", "test") or getattr(roles, role) is not None or given.get(role) == "none":
+            continue
+        if is_higher_better(metric_of(name)) is not None and not pd.api.types.is_numeric_dtype(frame[name]):
+            is_number = pd.to_numeric(frame[name], errors="coerce").notna()
+            text = str(frame.loc[frame[name].notna() & ~is_number, name].iloc[0])
+            raise InputError(
+                f"{name}: holds texts such as {text!r}; write numbers such as 93.4, or give --{role} another column or "
+                "none"
+            )
 
 
 def _preference(metric: str) -> tuple[bool, bool]:

@@ -94,6 +94,8 @@ def read_table_file(path: Path) -> pd.DataFrame:
     Raises:
         InputError: it is empty, damaged, or of no known form.
     """
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: is empty")
     suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
     suffix = suffixes[-1] if suffixes else ""
     try:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from adamcmp.errors import InputError
 from adamcmp.importing.roles import Roles
-from adamcmp.metrics.names import is_higher_better, metric_of, unit_and_factor
+from adamcmp.metrics.names import is_higher_better, is_share, metric_of, mixed_units, unit_and_factor
 from adamcmp.plan.run_ids import canonical_json, short_hash
 from adamcmp.text_safety import to_one_line
 
@@ -55,6 +55,8 @@ class ImportResult:
     curves: list[dict[str, Any]]
     notes: tuple[str, ...]
     """Missing values and conclusions, each with its consequence."""
+    scales: Mapping[str, str]
+    """``shares of 1`` or ``percentages`` by split; empty for a metric that is neither."""
 
 
 def to_records(frame: pd.DataFrame, roles: Roles, options: ImportOptions) -> ImportResult:
@@ -70,34 +72,54 @@ def to_records(frame: pd.DataFrame, roles: Roles, options: ImportOptions) -> Imp
     """
     notes: list[str] = []
     table = _typed(frame, roles, notes)
-    metric, higher, unit, factor = _metric(table, roles, options)
+    metric, higher, unit, factors = _metric(table, roles, options)
+    for split, factor in factors.items():
+        table[split] *= factor
     table, curves_frame = _last_steps(table, roles)
     _number_seeds(table, notes)
     _check_unique(table, frame, roles)
     table["stage"] = _stages(table, roles, options, notes)
+    table = _without_untested(table, roles, notes)
     _metric_notes(table, roles, notes)
     now = datetime.now(UTC)
     records, ids = [], {}
     for row in table.to_dict("records"):
-        record = _record(row, metric, unit, factor, options, now, higher=higher)
+        record = _record(row, metric, unit, options, now, higher=higher)
         records.append(record)
         ids[row["run_index"]] = record["run_id"]
-    curves = _curves(curves_frame, ids, roles, factor)
+    if lost := sum(record["status"] == "diverged" for record in records):
+        notes.append(
+            f"{lost:,} of {len(records):,} runs have no finite metric: they count as diverged, with the error of a "
+            "constant prediction or worse; leave out rows whose metric is only missing"
+        )
+    curves = _curves(curves_frame, ids, roles)
     notes.append("no errors per test example: verdicts do not count the noise of the test set")
-    return ImportResult(records, curves, tuple(notes))
+    scales = {split: "percentages" if factor != 1.0 else "shares of 1" for split, factor in factors.items()}
+    return ImportResult(records, curves, tuple(notes), scales if unit == "%" else {})
 
 
 def _typed(frame: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
     """Return the columns by role, with numbers as numbers."""
     table = pd.DataFrame(index=frame.index)
-    table["optimizer"] = frame[roles.optimizer].map(lambda value: to_one_line(str(value)))
-    table["task"] = "" if roles.task is None else frame[roles.task].map(lambda value: to_one_line(str(value)))
+    table["optimizer"] = frame[roles.optimizer].map(lambda value: to_one_line(str(value)).strip())
+    table["task"] = "" if roles.task is None else frame[roles.task].map(lambda value: to_one_line(str(value)).strip())
+    if (table["optimizer"] != frame[roles.optimizer].map(str)).any():
+        notes.append(f"{roles.optimizer}: spaces around names, and line breaks in them, are removed")
+    names = table.loc[frame[roles.optimizer].notna(), "optimizer"]
+    spellings = names.groupby(names.str.casefold()).unique()
+    notes += [
+        f"{' and '.join(same)} differ in case only, and count as different optimizers"
+        for same in spellings
+        if len(same) > 1
+    ]
     for role in ("lr", "weight_decay", "validation", "test", "train", "step", "seconds"):
         column = getattr(roles, role)
         if column is None:
             table[role] = math.nan
             continue
         table[role] = _numbers(frame[column])
+        if role in SPLITS and table[role].isna().all():
+            raise InputError(f"--{role} {column}: holds no number")
         wrong = frame[column][table[role].isna() & frame[column].notna()]
         wrong = wrong[~wrong.astype(str).str.lower().isin(["nan", "inf", "-inf"])]
         if len(wrong):
@@ -114,6 +136,8 @@ def _typed(frame: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
         missing |= bad
     if roles.weight_decay is None:
         table["weight_decay"] = 0.0
+    elif undefined := int(table.loc[~missing, "weight_decay"].isna().sum()):
+        notes.append(f"{undefined:,} rows without {roles.weight_decay} count with λ = 0")
     table["weight_decay"] = table["weight_decay"].fillna(0.0)
     if not np.isfinite(table["weight_decay"]).all():
         raise InputError(f"--weight-decay {roles.weight_decay}: holds a number that is not finite")
@@ -147,9 +171,20 @@ MAX_STEP, MAX_SEED = 2.0**53, 2.0**53
 
 
 def _numbers(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return a column as float64, with NaN for texts and missing values."""
-    if pd.api.types.is_complex_dtype(column):
-        raise InputError(f"{column.name}: holds complex numbers")
+    """Return a column as float64, with NaN for texts and missing values.
+
+    Raises:
+        InputError: it holds dates, truth values or complex numbers.
+    """
+    types = pd.api.types
+    kinds = {
+        "complex numbers": types.is_complex_dtype,
+        "true and false": types.is_bool_dtype,
+        "dates": types.is_datetime64_any_dtype,
+        "durations": types.is_timedelta64_dtype,
+    }
+    if kind := next((name for name, holds in kinds.items() if holds(column)), None):
+        raise InputError(f"{column.name}: holds {kind}, not numbers")
     numbers = pd.to_numeric(column, errors="coerce")
     return pd.Series(numbers.to_numpy(dtype=np.float64, na_value=math.nan), index=column.index)
 
@@ -164,19 +199,38 @@ def _plain(value: Any) -> Any:
     )
 
 
-def _metric(table: pd.DataFrame, roles: Roles, options: ImportOptions) -> tuple[str, bool, str, float]:
-    """Return name, direction, unit and factor of the metric."""
+def _metric(table: pd.DataFrame, roles: Roles, options: ImportOptions) -> tuple[str, bool, str, dict[str, float]]:
+    """Return name, direction and unit of the metric, and the factor from values to stored values of each split.
+
+    Raises:
+        InputError: the direction is not known, or a column has shares as well as percentages.
+    """
+    columns = {split: column for split in SPLITS if (column := getattr(roles, split)) is not None}
     column = str(roles.validation or roles.test)
     metric = metric_of(column) or "metric"
     higher = options.better == "higher" if options.better != "auto" else is_higher_better(metric)
     if higher is None:
         raise InputError(f"--better: is a higher or a lower {column} better? Give --better higher or --better lower")
-    values = table[["validation", "test"]].abs().to_numpy(float)
-    finite = values[np.isfinite(values)]
-    unit, factor = unit_and_factor(metric, options.unit, float(finite.max()) if finite.size else 0.0)
-    return re.sub(r"[^\w.:-]", "_", metric), higher, unit, factor
+    values = {split: table.loc[np.isfinite(table[split]), split].tolist() for split in columns}
+    if options.unit == "auto" and is_share(metric):
+        for split, name in columns.items():
+            if mixed := mixed_units(values[split], higher=higher):
+                raise InputError(
+                    f"{name}: some values are shares ({mixed[0]:g}), others percentages ({mixed[1]:g}); convert them, "
+                    "or give --unit percent or --unit none"
+                )
+    scales = {split: unit_and_factor(metric, options.unit, values[split]) for split in columns if values[split]}
+    units = {unit for unit, _ in scales.values()}
+    if len(units) > 1:
+        raise InputError(
+            f"--unit: {' and '.join(columns.values())} do not look like values of one unit; give --unit share, percent "
+            "or none"
+        )
+    factors = {split: factor for split, (_, factor) in scales.items()}
+    return re.sub(r"[^\w.:-]", "_", metric), higher, units.pop() if units else "", factors
 
 
+SPLITS = ("validation", "test", "train")
 KEYS = ["task", "optimizer", "variant", "lr", "weight_decay"]
 
 
@@ -261,6 +315,19 @@ def _stages(table: pd.DataFrame, roles: Roles, options: ImportOptions, notes: li
     return tuned.mask(table["seed"].isin(last), "confirm")
 
 
+def _without_untested(table: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
+    """Leave out runs that are compared and have a validation metric, but no test metric."""
+    if roles.test is None or roles.validation is None:
+        return table
+    held_out = (table["stage"] == "confirm").to_numpy(bool)
+    is_compared = held_out if held_out.any() else ~held_out
+    untested = is_compared & table["test"].isna().to_numpy(bool) & np.isfinite(table["validation"].to_numpy(float))
+    if count := int(untested.sum()):
+        notes.append(f"{count:,} run{'s' if count != 1 else ''} without {roles.test}: left out")
+    remaining: pd.DataFrame = table[~untested].reset_index(drop=True)
+    return remaining
+
+
 def _metric_notes(table: pd.DataFrame, roles: Roles, notes: list[str]) -> None:
     several = table.drop_duplicates(KEYS).groupby(["task", "optimizer", "variant"]).size().max() > 1
     if roles.validation is None:
@@ -280,14 +347,13 @@ def _record(
     row: Mapping[Any, Any],
     metric: str,
     unit: str,
-    factor: float,
     options: ImportOptions,
     now: datetime,
     *,
     higher: bool,
 ) -> dict[str, Any]:
     """Return the record of one run."""
-    values = {split: factor * float(row[split]) for split in ("train", "validation", "test")}
+    values = {split: float(row[split]) for split in SPLITS}
     known = [values[split] for split in ("validation", "test") if not math.isnan(values[split])]
     completed = bool(known) and all(map(math.isfinite, known))
     task = row["task"] or options.study
@@ -345,7 +411,7 @@ def _version() -> str:
     return version("adamcmp")
 
 
-def _curves(evaluations: pd.DataFrame, ids: dict[int, str], roles: Roles, factor: float) -> list[dict[str, Any]]:
+def _curves(evaluations: pd.DataFrame, ids: dict[int, str], roles: Roles) -> list[dict[str, Any]]:
     """Return the evaluations of all runs, where rows are evaluations."""
     if evaluations.empty or roles.step is None:
         return []
@@ -355,7 +421,7 @@ def _curves(evaluations: pd.DataFrame, ids: dict[int, str], roles: Roles, factor
         if math.isnan(step):
             continue
         named = zip(("train", "validation", "test"), values, strict=True)
-        errors = {f"{split}_error": None if math.isnan(value) else factor * value for split, value in named}
+        errors = {f"{split}_error": None if math.isnan(value) else value for split, value in named}
         rows.append({"run_id": ids[index], "step": int(step), **errors})
     return rows
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from adamcmp.analysis.selection import FOREIGN_ENGINES
 from adamcmp.metrics.spec import MetricSpec, format_significant
 from adamcmp.storage.schema import CHECK_FILE
 from adamcmp.text_safety import to_one_line
@@ -40,9 +41,11 @@ def load_check(study_dir: Path) -> CheckFindings | None:
         rows = [(source, MEANINGS[source], float(spread), int(runs)) for source, spread, runs in noise]
         shorter = f", estimated from runs of 1/{loaded['shortened']} of the steps" if loaded["shortened"] > 1 else ""
         test = f", comparison by {reported['test']}" if reported["test"] else ""
+        memory = f", {loaded['bytes'] / 1e6:,.0f} MB" if loaded["bytes"] else ""
+        of = f" Spreads are of {loaded['runs'][0]['optimizer']} at lr {loaded['runs'][0]['lr']:g}." if rows else ""
         text = (
-            f"Selection by {reported['validation']}{test}. A run takes about {loaded['seconds']:.3g} s, "
-            f"{loaded['bytes'] / 1e6:,.0f} MB and {loaded['cores']:.1f} cores{shorter}."
+            f"Selection by {reported['validation']}{test}. A run takes about {loaded['seconds']:.3g} s{memory} and "
+            f"{loaded['cores']:.1f} cores{shorter}.{of}"
         )
         notes = tuple(to_one_line(str(note)) for note in loaded["notes"])
         if "noise" not in loaded:
@@ -70,7 +73,7 @@ def is_of_program(records: pd.DataFrame) -> bool:
 
 def is_foreign(records: pd.DataFrame) -> bool:
     """Return whether another program has trained the runs: a script, a function, or one whose results are imported."""
-    return "engine" in records and bool(records["engine"].isin(["script", "function", "imported"]).all())
+    return "engine" in records and bool(records["engine"].isin(FOREIGN_ENGINES).all())
 
 
 def first_check(study_dirs: Sequence[Path]) -> CheckFindings | None:

@@ -189,7 +189,8 @@ def figure_captions(report: TaskReport) -> dict[str, str]:
 
 def leaderboard_legend(report: TaskReport) -> Text:
     """Return how the leaderboard is read."""
-    return Text(_baseline(report.board) + _legend(SELECTION, report.criteria))
+    has_gap = bool(report.board["final_gap"].notna().any())
+    return Text(_baseline(report.board) + _legend(SELECTION, report.criteria, has_gap=has_gap))
 
 
 def _search_section(tables: Mapping[str, pd.DataFrame]) -> list[Section]:
@@ -226,19 +227,21 @@ def _baseline(board: pd.DataFrame) -> str:
     return f"{text[0].upper()}{text[1:]}. " if text else ""
 
 
-def _legend(selection: str, criteria: TaskMetrics) -> str:
+def _legend(selection: str, criteria: TaskMetrics, *, has_gap: bool) -> str:
     error = criteria.error
     unit = {"%": " in percentage points (pp)", "": ""}.get(error.unit, f" in {error.unit}")
     which = "train {0} − test {0}" if error.higher_is_better else "test {0} − train {0}"
+    gap = f"gap is {which.format(error.label)}{unit}. " if has_gap else ""
     return (
         "Each row is the optimizer's best trial (lr, λ) by mean "
         f"{metric_name(selection, criteria)}{' (higher is better)' if error.higher_is_better else ''}; a ± b is "
-        "the mean over n seeds and the half width of its two-sided 95 % Student t interval. gap is "
-        f"{which.format(error.label)}{unit}. trials is the number of trials; diverged "
+        "the mean over n seeds and the half width of its two-sided 95 % Student t interval. "
+        f"{gap}trials is the number of trials; diverged "
         "and failed count runs over all of them. Numbers of held-out seeds are averages over the trials that win in "
         "5 % of the bootstrap resamples of the tuning seeds or more, weighted by their win shares. A held-out run that "
         "diverged or failed counts with the error of the best constant prediction. The interval covers seeds only. "
-        "Without held-out runs the numbers come from the tuning runs, which are too low for a selected trial. Optimism "
+        "Without held-out runs the numbers come from the tuning runs, which are "
+        f"{'too high' if error.higher_is_better else 'too low'} for a selected trial. Optimism "
         "is the validation {0} in tuning minus that on held-out seeds."
     ).replace("{0}", error.label)
 
@@ -271,6 +274,14 @@ def _runs_section(records: pd.DataFrame) -> list[Block]:
     return blocks
 
 
+def selection_data(records: pd.DataFrame) -> str:
+    """Return whether test data select trials."""
+    shared = set(records["compared_on"]) - {""} if "compared_on" in records else set()
+    if not shared:
+        return "Test data are never used for selection."
+    return f"There is no other metric than on {shared.pop()} data, which select trials and compare them."
+
+
 def protocol_text(report: TaskReport) -> list[str]:
     """Return how trials were selected and compared."""
     records, board, criteria = report.task.records, report.board, report.criteria
@@ -281,7 +292,7 @@ def protocol_text(report: TaskReport) -> list[str]:
         (
             f"Selection: {'highest' if criteria.error.higher_is_better else 'lowest'} mean "
             f"{metric_name(SELECTION, criteria)}, then mean validation loss, then the smaller lr, then "
-            "the smaller λ. Test data are never used for selection."
+            f"the smaller λ. {selection_data(records)}"
         ),
         (
             "A trial is eligible if none of its runs diverged or failed and it has as many seeds as most trials of its "

@@ -129,13 +129,14 @@ def latex_leaderboard(display: pd.DataFrame, board: pd.DataFrame) -> tuple[str, 
     """
     criteria = task_metrics(board)
     unit = display_unit("final_test_error", criteria)[1]
-    errors = [display_table(metric, criteria) for metric in DISPLAY_COLUMNS[:2]]
+    validation, test = (display_table(metric, criteria) for metric in DISPLAY_COLUMNS[:2])
+    errors = [validation, test] if test in display else [test.removeprefix("test ")]
     main = display[[*MAIN_COLUMNS[:3], *errors, MAIN_COLUMNS[3]]].copy()
     for name in errors:
         main[name] = main[name].str.removesuffix(f" {unit}")
-    heads = {name: with_unit(name.partition(" ")[0] if name != errors[1] else name, unit) for name in errors}
+    heads = {name: with_unit(name.partition(" ")[0] if name == validation else name, unit) for name in errors}
     text = main.rename(columns=heads).map(escape_latex).rename(columns=escape_latex)
-    body = text.style.hide(axis="index").to_latex(hrules=True, column_format="lrrrrr")
+    body = text.style.hide(axis="index").to_latex(hrules=True, column_format="l" + "r" * (len(main.columns) - 1))
     first = (
         "% \\usepackage{booktabs}; after a plus-minus sign: half width of a 95 % Student t interval over n seeds\n"
         "\\begingroup\\footnotesize\\setlength{\\tabcolsep}{3pt}\n"

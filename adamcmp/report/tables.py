@@ -319,9 +319,14 @@ def _cell_columns(table: pd.DataFrame) -> dict[str, list[str]]:
     criteria = task_metrics(table)
     for metric in DISPLAY_COLUMNS:
         pairs = zip(table[metric].to_numpy(float), table[f"{metric}_half_width"].to_numpy(float), strict=True)
-        columns[display_table(metric, criteria)] = [
-            format_mean_ci(mean, half, metric, criteria) for mean, half in pairs
-        ]
+        texts = [format_mean_ci(mean, half, metric, criteria) for mean, half in pairs]
+        if metric.endswith("_error") or any(text != NO_VALUE for text in texts):
+            columns[display_table(metric, criteria)] = texts
+    validation, test = (display_table(f"final_{split}_error", criteria) for split in ("validation", "test"))
+    is_one = columns[test] == columns[validation] and any(text != NO_VALUE for text in columns[test])
+    if is_one:  # test and validation metric
+        del columns[validation]
+        columns = {name.removeprefix("test "): texts for name, texts in columns.items()}
     return columns
 
 

@@ -144,6 +144,11 @@ def _table(rows: Sequence[Mapping[str, str]], optional: Sequence[str], width: in
     """Return head and rows; optional columns are left out, the last one first, until the table fits."""
     heads = ["#", "optimizer", "lr", "λ", *_metrics(criteria), "selection"]
     heads = [head for head in heads if any(row.get(head, NO_VALUE) != NO_VALUE for row in rows)]
+    validation, test = list(_metrics(criteria))[:2]
+    if test in heads and all(row.get(validation) == row.get(test) for row in rows):  # there is one metric only
+        merged = test.removeprefix("test ")
+        rows = [{**row, merged: row.get(test, "")} for row in rows]
+        heads = [merged if head == validation else head for head in heads if head != test]
     sizes = {head: max(len(head), *(len(row.get(head, "")) for row in rows)) for head in heads}
     dropped = [next((head for head in heads if head.startswith(name)), "") for name in optional]
     while sum(sizes[head] + 2 for head in heads) > width and (name := next((x for x in dropped if x in heads), "")):

@@ -85,12 +85,22 @@ def format_headline(verdict: Verdict, error: MetricSpec) -> str:
         case "open" if verdict.limit == "diverged":
             return f"{pair}: not decidable: {format_lost(verdict)}"
         case "open" if verdict.limit == "one tuning seed":
-            return f"{pair}: not decidable: trials share fewer than 2 tuning seeds; use study.seeds=5 or more"
+            return f"{pair}: not decidable: trials share fewer than 2 tuning seeds{_more_tuning_seeds(verdict)}"
         case "open":
             return f"{pair}: no significant difference: {numbers}"
         case _:
+            failed = [
+                arm
+                for arm, lost, runs in (
+                    (verdict.a, verdict.lost_a, verdict.runs_a),
+                    (verdict.b, verdict.lost_b, verdict.runs_b),
+                )
+                if runs and lost == runs
+            ]
             why = (
-                "fewer than 2 shared held-out seeds"
+                f"every run of {' and '.join(failed)} failed"
+                if verdict.n == 0 and failed
+                else "fewer than 2 shared held-out seeds"
                 if verdict.n < 2
                 else "errors are missing"
                 if math.isnan(verdict.mean)
@@ -127,7 +137,7 @@ def format_verdict(verdict: Verdict, error: MetricSpec) -> str:
 def format_limit(verdict: Verdict, error: MetricSpec) -> str:
     """Return what limits an inconclusive verdict, and what would help."""
     seeds = (
-        f"about {verdict.seeds_needed:,.0f} {'seeds' if verdict.stage == 'tune' else 'held-out seeds'} "
+        f"about {verdict.seeds_needed:,.0f} {'held-out seeds' if verdict.stage == 'confirm' else 'seeds'} "
         f"{_seeds_setting(verdict)}would show a difference of "
         f"{format_difference(error, abs(verdict.mean))} with 80 % power"
         if math.isfinite(verdict.seeds_needed)
@@ -140,7 +150,9 @@ def format_limit(verdict: Verdict, error: MetricSpec) -> str:
             helps = "" if math.isfinite(verdict.seeds_needed) else more
             return f"Limited by the test set ({verdict.test_examples:,} examples); {seeds}{helps}."
         case "tuning":
-            proposed = f"use study.seeds={verdict.needed:.0f}" if verdict.needed <= MANY_TUNING_SEEDS else smallest
+            count = f"{verdict.needed:.0f}"
+            setting = f"{count} tuning seeds" if verdict.stage == "imported" else f"study.seeds={count}"
+            proposed = f"use {setting}" if verdict.needed <= MANY_TUNING_SEEDS else smallest
             return f"Limited by the selection with {verdict.tuned:.0f} tuning seeds; {proposed}."
         case "budget":
             return "Limited by the smaller tuning budget; tune both optimizers over as many trials."
@@ -151,9 +163,15 @@ def format_limit(verdict: Verdict, error: MetricSpec) -> str:
 
 
 def _seeds_setting(verdict: Verdict) -> str:
-    """Return the setting of the number of seeds."""
+    """Return the setting of the number of seeds; imported runs have none."""
+    if verdict.stage == "imported":
+        return ""
     key = "study.seeds" if verdict.stage == "tune" else "study.confirm.seeds"
     return f"({key}={verdict.seeds_needed:.0f}) "
+
+
+def _more_tuning_seeds(verdict: Verdict) -> str:
+    return "" if verdict.stage == "imported" else "; use study.seeds=5 or more"
 
 
 def format_lost(verdict: Verdict) -> str:
@@ -278,7 +296,7 @@ def format_settle_state(verdict: Verdict, error: MetricSpec, more: str = "") -> 
     verdict = better_first(verdict, error) if verdict.kind == "apart" else verdict
     pair, seeds = f"{verdict.a} vs. {verdict.b}", f"seeds {verdict.n}"
     if verdict.limit == "one tuning seed":
-        return f"{pair}: not decidable: trials share fewer than 2 tuning seeds; use study.seeds=5 or more."
+        return f"{pair}: not decidable: trials share fewer than 2 tuning seeds{_more_tuning_seeds(verdict)}."
     if not verdict.n:
         return f"{pair}: no added seeds yet{more}."
     numbers = f"{format_difference(error, verdict.mean, sign=True)} {format_interval(error, verdict)}"

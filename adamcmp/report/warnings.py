@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from adamcmp.analysis import TRIAL_KEY, Verdict, tuning_runs
+from adamcmp.analysis import TRIAL_KEY, Verdict, task_metrics, tuning_runs
 from adamcmp.analysis.selection_uncertainty import MIN_WIN_SHARE
 from adamcmp.figures.axis_labels import format_tick
+from adamcmp.report.check_table import is_foreign
 
 MIN_TUNING_SEEDS = 5
 """Tuning seeds that are proposed if no interval can be computed."""
@@ -17,6 +19,9 @@ MIN_STABILITY = 0.5
 """Share of bootstrap resamples below which a selection counts as unstable."""
 EXTEND = "study.extend=5"
 """The setting that widens a grid while its best trial is at the boundary."""
+
+
+NOTHING_DIVERGED = re.compile(r"\b0 diverged")
 
 
 class ReportWarning(NamedTuple):
@@ -47,7 +52,8 @@ def collect_warnings(
     """
     warnings = [
         *_no_test_metric(records),
-        *_lost_runs(board, table),
+        *(_impossible_shares(records) if is_foreign(records) else []),
+        *_lost_runs(board, table, is_own=not is_foreign(records)),
         *_missing_evaluation(board, verdicts),
         *_boundaries(board),
         *_unstable(board),
@@ -56,6 +62,15 @@ def collect_warnings(
     ]
     is_imported = "engine" in records and bool((records["engine"] == "imported").all())
     return [warning._replace(fix="") for warning in warnings] if is_imported else warnings
+
+
+def _impossible_shares(records: pd.DataFrame) -> list[ReportWarning]:
+    """Return a warning if values that are taken for shares are above 100 %."""
+    errors = records.filter(regex=r"^final_(validation|test)_error$")
+    if set(records["error_unit"].dropna()) != {"1"} or not (errors > 1.0).any(axis=None):
+        return []
+    problem = "some values of the metric are above 100 %, so that some runs report another unit, or it is no share"
+    return [ReportWarning("", problem, "Let all runs report one unit, or give metrics.unit=percent or none")]
 
 
 def _no_test_metric(records: pd.DataFrame) -> list[ReportWarning]:
@@ -75,14 +90,19 @@ def _no_test_metric(records: pd.DataFrame) -> list[ReportWarning]:
     return [ReportWarning("", problem, fix)]
 
 
-def _lost_runs(board: pd.DataFrame, table: pd.DataFrame) -> list[ReportWarning]:
+def _lost_runs(board: pd.DataFrame, table: pd.DataFrame, *, is_own: bool) -> list[ReportWarning]:
+    """Return warnings on runs that diverged or failed; ``is_own``: adamcmp trained them."""
     warnings = []
     if failed := int(table["failed"].sum()):
         warnings.append(
-            ReportWarning("", f"{failed:,} tuning runs failed", "Run the same sweep again: it trains missing runs")
+            ReportWarning(
+                "",
+                f"{failed:,} tuning run{'s' if failed > 1 else ''} failed",
+                "Run the same sweep again: it trains missing runs",
+            )
         )
     notes = board[board["note"] != ""].groupby("note", sort=False)["arm"].agg(", ".join)
-    warnings += [ReportWarning(arms, *_note_warning(str(note))) for note, arms in notes.items()]
+    warnings += [ReportWarning(arms, *_note_warning(str(note), is_own=is_own)) for note, arms in notes.items()]
     is_whole = (table["diverged"] == 0) & (table["failed"] == 0) & (table["n"] == table["runs"])  # not pruned
     missing = int((~table["eligible"] & is_whole).sum())
     if missing:
@@ -93,10 +113,13 @@ def _lost_runs(board: pd.DataFrame, table: pd.DataFrame) -> list[ReportWarning]:
     return warnings
 
 
-def _note_warning(note: str) -> tuple[str, str]:
+def _note_warning(note: str, *, is_own: bool) -> tuple[str, str]:
     """Return the problem and the fix of a leaderboard's note."""
     if "held-out seeds" in note:
-        return note, "Lower the learning rate or clip gradients (train.clip_norm=1)"
+        how = " (train.clip_norm=1)" if is_own else ""
+        return note, f"Lower the learning rate or clip gradients{how}"
+    if note.startswith("no ") and NOTHING_DIVERGED.search(note):
+        return note, "Correct the cause, and run the same sweep again: it trains failed runs"
     if note.startswith("no "):
         return note, "Search smaller learning rates"
     if note.startswith("one seed"):
@@ -110,7 +133,9 @@ def _missing_evaluation(board: pd.DataFrame, verdicts: Sequence[Verdict]) -> lis
         problem = "every optimizer has one trial: learning rate and weight decay are not tuned"
         warnings.append(ReportWarning("", problem, "Sweep values: 'optimizer.lr=geomspace(1e-4,1e-1,7)'"))
     if (board["stage"] == "tune").all() and (board["trials"] > 1).any():
-        problem = "no held-out runs: these are the tuning runs that selected the trials, and their errors are too low"
+        error = task_metrics(board).error
+        too = f"their {error.label} is too high" if error.higher_is_better else "their errors are too low"
+        problem = f"no held-out runs: these are the tuning runs that selected the trials, and {too}"
         warnings.append(ReportWarning("", problem, "Use study.confirm.seeds=8"))
     if any(verdict.limit == "one tuning seed" for verdict in verdicts):
         problem = "the selection error cannot be estimated from 1 tuning seed, so that no pair can be decided"
@@ -170,7 +195,12 @@ def _examples(verdicts: Sequence[Verdict], records: pd.DataFrame) -> list[Report
     if '"imported":' in settings:
         fix = "Only results with an error per test example show this noise"
     elif '"program":' in settings:
-        fix = "Write one error per test example to {folder}/test_errors.npy, or call trial.report_examples"
+        is_script = '"kind":"script"' in settings.replace(" ", "")
+        fix = (
+            "Write one error per test example to {folder}/test_errors.npy"
+            if is_script
+            else "Call trial.report_examples with one error per test example"
+        )
     if "ignored" in example_counts:
         return [ReportWarning("", "test examples are not counted: these runs store no per-example errors", fix)]
     if "bounded" in example_counts:

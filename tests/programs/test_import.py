@@ -77,6 +77,51 @@ def test_what_is_missing_is_said(drop, note):
     assert any("per test example" in text for text in result.notes)
 
 
+def test_each_column_has_its_own_unit():
+    frame = table(lrs=(1e-2,))
+    result, _, _ = imported(frame.assign(test_acc=100 * frame["test_acc"]))
+    assert result.scales == {"validation": "shares of 1", "test": "percentages"}
+    values = [(r["final_validation_error"], r["final_test_error"], r["error_unit"]) for r in result.records]
+    assert all(0.7 < v < 0.9 and 0.7 < t < 0.9 and unit == "1" for v, t, unit in values)
+
+
+def test_runs_without_a_test_metric_are_left_out_and_lost_ones_are_said():
+    frame = table(lrs=(1e-2,))
+    frame.loc[frame["seed"] == 0, "test_acc"] = np.nan
+    frame.loc[frame["seed"] == 1, ["val_acc", "test_acc"]] = np.nan
+    result, _, _ = imported(frame)
+    assert {(r["seed"], r["status"]) for r in result.records} == {
+        (1, "diverged"),
+        *((s, "completed") for s in (2, 3, 4, 5)),
+    }
+    notes = " ".join(result.notes)
+    assert "2 runs without test_acc: left out" in notes
+    assert "2 of 10 runs have no finite metric" in notes
+
+
+def test_names_and_decays_that_are_changed_are_said():
+    frame = table(lrs=(1e-2,)).replace({"opt": {"adamw": "adam "}}).assign(wd=np.nan)
+    frame.loc[0, "wd"] = 0.1
+    frame.loc[frame["opt"] == "adam", "opt"] = "Adam"
+    notes = " ".join(imported(frame)[0].notes)
+    for part in ("spaces around names", "differ in case only", "11 rows without wd count with λ = 0"):
+        assert part in notes
+
+
+def test_equal_differences_are_not_tested_whatever_their_rounding():
+    frame = table(lrs=(1e-2,), optimizers=("adamw",)).drop(columns=["val_acc", "learning_rate", "wd"])
+    other = frame.assign(opt="adam", test_acc=frame["test_acc"] - 0.02)
+    verdicts = adamcmp.compare(pd.concat([frame, other]), optimizer="opt", seed="seed", metric="test_acc").verdicts
+    assert verdicts["verdict"].tolist() == ["untested"]
+
+
+def test_advice_on_imported_runs_names_no_setting_of_a_sweep():
+    study = adamcmp.compare(table(), optimizer="opt", seed="seed", metric="test_acc")
+    close = table().assign(opt=lambda f: f["opt"] + "2")
+    study = adamcmp.compare(pd.concat([table(), close]), optimizer="opt", seed="seed", metric="test_acc")
+    assert "study." not in " ".join([*study.verdicts["text"], *study.warnings])
+
+
 def test_runs_without_seeds_are_not_paired():
     frame = table(lrs=(1e-2,)).drop(columns="seed")
     study = adamcmp.compare(frame, optimizer="opt", metric="test_acc")
@@ -99,6 +144,11 @@ def test_few_seeds_of_several_trials_are_not_tested():
         (lambda f: f.assign(seed="x").assign(lr="fast"), {"lr": "lr"}, "is not a number"),
         (lambda f: f.rename(columns={"val_acc": "val_zorp", "test_acc": "test_zorp"}), {}, "--better"),
         (lambda f: f.assign(stage="other"), {"stage": "stage"}, "neither tune nor held-out"),
+        (lambda f: f.assign(test_acc=f["test_acc"] * (1 + 99 * (f["opt"] == "adam"))), {}, "others percentages"),
+        (lambda f: f.assign(val_acc=f["val_acc"].map("{:.3f}".format).str.replace(".", ",")), {}, "texts such as '0,7"),
+        (lambda f: f.assign(test_acc=pd.Timestamp("2020")), {"test": "test_acc"}, "dates, not numbers"),
+        (lambda f: f.assign(test_acc=f["test_acc"] > 0.8), {"test": "test_acc"}, "true and false"),
+        (lambda f: f.assign(test_acc=np.nan), {"test": "test_acc"}, "no number"),
     ],
 )
 def test_bad_tables_are_one_line(change, given, message):
@@ -123,6 +173,7 @@ def test_bad_tables_are_one_line(change, given, message):
         (lambda f: f.assign(wd=np.inf), {}, "not finite"),
         (lambda f: f.assign(learning_rate=0.0), {}, "no rows are left"),
         (lambda f: f.to_dict(), {}, "DataFrame"),
+        (lambda f: f.rename(columns={"opt": 0}), {"optimizer": 1}, "no such column"),
     ],
 )
 def test_bad_comparisons_are_one_line(change, options, message):

@@ -194,6 +194,53 @@ def test_no_test_metric_is_said_and_verdicts_are_on_validation(folder):
     assert any("no test metric" in text.lower() for text in study.warnings)
     assert study.records["final_test_error"].isna().all()
     assert study.verdicts["verdict"].tolist() == ["different"]
+    assert " acc % " in str(study)
+    assert "test acc" not in str(study)
+    report = study.report(formats=["md", "tex", "html", "csv"]).parent
+    assert "Test data are never used" not in (report / "report.md").read_text()
+    assert "test acc" not in (report / "report.md").read_text().split("## Leaderboard")[1].split("##")[0]
+
+
+PARTS = """
+import random, sys
+lr, seed, optimizer, mode = sys.argv[1:]
+r = random.Random(seed + lr)
+values = {"val_error": 0.1 + r.random() / 100, "test_error": 0.1 + r.random() / 100}
+if optimizer == "b":
+    values = {"val_error": values["val_error"]} if mode == "untested" else {k: 100 * v for k, v in values.items()}
+if mode == "comma":
+    values = {k: f"{100 * v:.1f}".replace(".", ",") for k, v in values.items()}
+print(*(f"{k}: {v}" for k, v in values.items()))
+"""
+
+
+def test_runs_without_a_test_metric_fail_and_are_not_compared(folder):
+    (folder / "parts.py").write_text(PARTS)
+    settings = {"optimizer": ["a", "b"], "optimizer.lr": [1e-3], "study.confirm.seeds": 0}
+    study = sweep("python parts.py {lr} {seed} {optimizer} untested", **settings)
+    assert study.verdicts["verdict"].tolist() == ["untested"]
+    assert "every run of b failed" in study.verdicts["text"].iloc[0]
+
+
+def test_mixed_units_and_lines_that_are_not_understood_are_one_line(folder):
+    (folder / "parts.py").write_text(PARTS)
+    settings = {"optimizer": ["a", "b"], "optimizer.lr": [1e-3], "study.confirm.seeds": 0}
+    with pytest.raises(InputError, match=r"val_error: some runs report shares .* others percentages"):
+        sweep("python parts.py {lr} {seed} {optimizer} mixed", **settings)
+    with pytest.raises(InputError, match=r"not understood: 'val_error: 1\d,\d"):
+        sweep("python parts.py {lr} {seed} {optimizer} comma", **settings)
+    settings["metrics.unit"] = "share"
+    study = sweep("python parts.py {lr} {seed} {optimizer} mixed", **settings)
+    assert any("above 100 %" in text for text in study.warnings)
+
+
+def test_a_search_over_params_has_trials_of_their_own(folder):
+    settings = {"params.hidden": [8, 16, 64], "search": "random", "search.trials": 4, "optimizer.lr": [1e-2]}
+    study = sweep(ARGPARSE + " --dropout 0 --started s{params.hidden}", **settings, **{"study.confirm.seeds": 2})
+    tuned = study.records[study.records["stage"] == "tune"]
+    assert not tuned.duplicated(["arm", "lr", "weight_decay", "seed"]).any()
+    assert tuned["lr"].between(1e-2, 1.001e-2).all()
+    assert set(study.leaderboard["stage"]) == {"confirm"}
 
 
 def test_retries_repeat_a_run_that_fails_once(folder):
@@ -288,6 +335,17 @@ def two(trial, more):
 def interrupts(trial):
     raise KeyboardInterrupt
 
+def threads(trial):
+    import threading, time
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    return {"val_loss": trial.lr, "test_loss": trial.lr}
+
+def texts(trial):
+    return {"val_error": 0.1, "test_error": "12 %", "name": "x"}
+
+def halves(trial):
+    yield {"step": 2.5, "val_loss": 1.0}
+
 def spawns(trial):
     import subprocess
     subprocess.Popen(["sleep", "996"], start_new_session=True)
@@ -330,7 +388,17 @@ def test_functions_may_return_or_yield(module, how):
     assert study.curves.groupby("run_id").size().max() == (2 if how == "yields" else 1)
 
 
-@pytest.mark.parametrize(("how", "message"), [("text", "return or yield"), ("two", "one trial"), ("gone", "no 'gone'")])
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("text", "return or yield"),
+        ("two", "one trial"),
+        ("gone", "^target=.*no 'gone'"),
+        ("calls", "^target=.*of type str"),
+        ("texts", "test_error is '12 %'"),
+        ("halves", "step is 2.5"),
+    ],
+)
 def test_wrong_functions_are_one_line(module, how, message):
     with pytest.raises(InputError, match=message):
         sweep_function(f"{module}.{how}")
@@ -345,6 +413,12 @@ def test_a_function_that_raises_or_never_ends_fails_alone(module):
 def test_a_function_that_interrupts_is_one_line(module):
     with pytest.raises(InputError, match="raised KeyboardInterrupt"):
         sweep_function(f"{module}.interrupts")
+
+
+def test_a_sweep_ends_though_a_function_leaves_a_thread(module):
+    started = time.monotonic()
+    assert (sweep_function(f"{module}.threads").records["status"] == "completed").all()
+    assert time.monotonic() - started < 50
 
 
 def test_processes_of_a_function_end_with_it(module):

@@ -35,6 +35,7 @@ from adamcmp.report.sections import (
     leaderboard_legend,
     protocol_text,
     provenance_section,
+    selection_data,
 )
 from adamcmp.report.verdict_text import (
     ACROSS,
@@ -272,10 +273,13 @@ def _protocol_lines(report: TaskReport) -> list[str]:
     )
     return [
         f"Tuning: {searched} trials (lr, λ) per optimizer on seeds {seeds}{shared}.",
-        f"Selection: the {better} mean validation {criteria.error.label} after the last step, never test data.",
+        (
+            f"Selection: the {better} mean validation {criteria.error.label} after the last step. "
+            f"{selection_data(records)}"
+        ),
         f"Evaluation: {judged.nunique()} held-out seeds ({format_seeds(judged)})."
         if len(judged)
-        else "Evaluation: the tuning runs, whose errors are too low. study.confirm.seeds=8 adds held-out seeds.",
+        else "Evaluation: the tuning runs, whose results are optimistic. study.confirm.seeds=8 adds held-out seeds.",
         (
             "Comparison: t-test at 0.05 with the variance over seeds, test examples and selection, and Holm's "
             "correction over pairs. A difference is significant exactly when its simultaneous interval excludes 0."

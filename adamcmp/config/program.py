@@ -100,6 +100,8 @@ class Program(Settings):
     metrics: MetricSettings = MetricSettings()
     folder: str = "."
     """Working folder of the script; not part of its identity."""
+    files: tuple[str, ...] = ()
+    """Files whose content is hashed in ``source``, but for a function's module; not part of its identity."""
 
     @property
     def name(self) -> str:
@@ -171,11 +173,35 @@ def make_program(kind: ProgramKind, values: Mapping[str, Any]) -> dict[str, Any]
                 f"target={target}: give the importable name of a training function, such as target=my_module.train"
             )
         hashes = [source_hash(target) or "", *_hashes_of(files)]
-        return {**shared, "target": target, "source": _joined_hash(hashes)}
+        return {**shared, "target": target, "source": _joined_hash(hashes), "files": _absolute(files)}
     shell = bool(values.get("shell"))
     words = parse_command(values.get("command"), shell=shell)
     found = _script_files(shlex.split(words[0]) if shell else words)
-    return {**shared, "command": words, "shell": shell, "source": _joined_hash(_hashes_of([*found, *files]))}
+    every = _absolute([*found, *files])
+    return {**shared, "command": words, "shell": shell, "source": _joined_hash(_hashes_of(every)), "files": every}
+
+
+def _absolute(files: Sequence[str | Path]) -> tuple[str, ...]:
+    return tuple(str(Path(file).expanduser().absolute()) for file in files)
+
+
+def check_unchanged(program: Program) -> None:
+    """Refuse a program whose files have changed since its runs were planned: their IDs hold the old content.
+
+    Raises:
+        InputError: they have changed. Files that are not on this machine, or so large that the time of their change
+            stands for their content, are not compared.
+    """
+    try:
+        if any(Path(name).stat().st_size > MAX_HASHED_BYTES for name in program.files):
+            return
+        hashes = _hashes_of(program.files)
+        if program.kind == "function":
+            hashes = [source_hash(program.target) or "", *hashes]
+    except (InputError, OSError):
+        return
+    if hashes and program.source is not None and _joined_hash(hashes) != program.source:
+        raise InputError(f"{program.name} has changed since these runs were planned; run the sweep again")
 
 
 def parse_command(command: Any, *, shell: bool) -> tuple[str, ...]:

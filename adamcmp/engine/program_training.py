@@ -11,6 +11,7 @@ import math
 import os
 import re
 import resource
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -23,7 +24,7 @@ import psutil
 import torch
 
 from adamcmp.config.instantiate import find_target
-from adamcmp.config.program import Program, fill_placeholders
+from adamcmp.config.program import Program, check_unchanged, fill_placeholders
 from adamcmp.engine.checkpoint import TrainingControl, TrainingStopped
 from adamcmp.engine.line_parser import LineParser, Record, Records, may_name_split
 from adamcmp.engine.reported_values import (
@@ -125,6 +126,7 @@ def _train_run(run: Run, shard: Shard, device: torch.device, control: TrainingCo
             break
     seconds = time.perf_counter() - started
     if limits.is_check:
+        outcome.error = outcome.error or _examples_error(run, task, outcome, folder)
         failed = {"status": "failed", "error": outcome.error} if outcome.error else {"status": "completed"}
         result: dict[str, Any] = {**failed, "evaluations": ()}
     else:
@@ -184,6 +186,10 @@ def _run_script(
     words = [fill_placeholders(word, values, quote=program.shell) for word in program.command]
     parser = LineParser(program.metrics.pattern)
     until = time.monotonic() + limits.seconds
+    try:
+        check_unchanged(program)
+    except InputError as error:
+        return _Outcome(error=str(error))
     adopt_orphans()
     kill_left_process(folder)
 
@@ -257,7 +263,10 @@ def _call_function(
     threads = torch.get_num_threads()
     before = time.perf_counter(), time.process_time()
     try:
+        is_new = task.program.target.rpartition(".")[0] not in sys.modules
         function = find_target(task.program.target, "target")
+        if is_new:  # a module that was imported before is that of the plan
+            check_unchanged(task.program)
         torch.set_num_threads(limits.threads)
         log = (folder / "output.log").open("a", encoding="utf-8")
         adopt_orphans()
@@ -370,6 +379,21 @@ def _measured(
         }  # fmt: skip
     examples = _examples(run, task, outcome, reported, last, folder)
     return {"status": "completed", "evaluations": tuple(evaluations), "outcomes": examples}
+
+
+def _examples_error(run: Run, task: ProgramTask, outcome: _Outcome, folder: Path) -> str | None:
+    """Return what is wrong with the per-example errors of a check run, which only compared runs need to report."""
+    try:
+        reported = find_metrics([outcome.records], task.program.metrics)
+    except InputError:  # the check says it
+        return None
+    evaluations = to_evaluations(outcome.records, reported, task.program.metrics.step)
+    try:
+        if evaluations:
+            _examples(replace(run, stage="confirm"), task, outcome, reported, evaluations[-1], folder)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _examples(

@@ -22,6 +22,10 @@ from adamcmp.storage.schema import SCHEMA_VERSION
 NO_PROGRAM = Program(kind="script", command=("",))
 
 
+PLACE = ("folder", "files")
+"""Fields of ``Program`` that say where it is, and do not identify it."""
+
+
 @dataclass(frozen=True)
 class ReportedMetrics:
     """Names of a program's metrics among the values that it reports, and how they are read."""
@@ -113,7 +117,7 @@ class ProgramTask(TaskSpec):
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Settings that determine numbers: the command or function, its source, metrics and budget."""
-        program = self.program.model_dump(mode="json", exclude={"params", "folder"})
+        program = self.program.model_dump(mode="json", exclude={"params", *PLACE})
         return {"schema": SCHEMA_VERSION, "program": program, "steps": self.steps, **self.recipe}
 
     @property
@@ -129,7 +133,7 @@ def build_program_task(config: Config) -> tuple[ProgramTask, AnySchedule]:
     assert program is not None
     steps = config.train.steps or UNKNOWN_STEPS
     name = Path(program.name).name
-    fingerprint = short_hash(canonical_json(program.model_dump(mode="json", exclude={"params", "folder"})))
+    fingerprint = short_hash(canonical_json(program.model_dump(mode="json", exclude={"params", *PLACE})))
     task = ProgramTask(
         data=Data(name=name, target="", source=None, arguments={}),
         model=Model(name=program.kind, target="", source=program.source, arguments={}),

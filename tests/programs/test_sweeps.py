@@ -201,6 +201,27 @@ def test_no_test_metric_is_said_and_verdicts_are_on_validation(folder):
     assert "test acc" not in (report / "report.md").read_text().split("## Leaderboard")[1].split("##")[0]
 
 
+def test_runs_after_a_change_of_the_script_fail(folder):
+    (folder / "changing.py").write_text(
+        "import sys\nprint('val_loss:', sys.argv[1], 'test_loss:', sys.argv[2])\nopen(__file__, 'a').write('#')\n"
+    )
+    settings = {"study.confirm.seeds": 0, "execute.check": False, "execute.processes": 1}
+    records = sweep("python changing.py {lr} {seed} {optimizer}", **settings).records
+    assert sorted(records["status"]) == ["completed", *["failed"] * 7]
+    assert set(records["error"].dropna()) == {
+        "changing.py has changed since these runs were planned; run the sweep again"
+    }
+
+
+def test_the_check_reads_errors_per_test_example(folder):
+    (folder / "examples.py").write_text(
+        "import sys\nopen(sys.argv[3] + '/test_errors.csv', 'w').write('0,1,0')\n"
+        "print('val_error:', 0.1, 'test_error:', 0.2)\n"
+    )
+    with pytest.raises(InputError, match=r"test_errors\.csv: the mean of 3 values"):
+        sweep("python examples.py {lr} {seed} {folder} {optimizer}")
+
+
 PARTS = """
 import random, sys
 lr, seed, optimizer, mode = sys.argv[1:]

@@ -127,7 +127,8 @@ def _examples(
              and x.examples_SN.shape[1] == y.examples_SN.shape[1]]  # fmt: skip
     if len(means) == len(pairs) > 1 and len({len(mean) for mean in means}) == 1:
         stacked_JN = np.stack(means)
-        floor = unseen_variance(stacked_JN, np.zeros_like(stacked_JN), is_paired=True) if is_share else 0.0
+        differs_JN = (stacked_JN != 0).astype(float)  # averages over seeds
+        floor = unseen_variance(differs_JN, np.zeros_like(differs_JN), is_paired=True) if is_share else 0.0
         _, examples = two_way([stacked_JN])
         return examples._replace(variance=max(examples.variance, floor)), "stored", stacked_JN.shape[1]
     widest = max(differences, key=lambda estimate: estimate.examples.variance)

@@ -15,7 +15,7 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from adamcmp.analysis import best_trials, leaderboard, mean_curves, trials_table, tuning_runs, verdicts
-from adamcmp.analysis.difference import Difference, compare, satterthwaite_freedom, two_way
+from adamcmp.analysis.difference import Difference, compare, satterthwaite_freedom, two_way, unseen_variance
 from adamcmp.analysis.held_out import HeldOut
 from adamcmp.analysis.power import power, required_count
 from adamcmp.analysis.selection_uncertainty import Selection, VarianceComponent
@@ -441,3 +441,16 @@ def test_a_pair_without_a_test_says_why():
     assert "errors are missing" in format_verdict(missing, ERROR)
     few = decide([compare(exact("a", [1.0]), exact("b", [2.0]), ONE_TRIAL, ONE_TRIAL)])[0]
     assert "fewer than 2 shared held-out seeds" in format_verdict(few, ERROR)
+
+
+def test_a_candidate_of_small_weight_does_not_end_the_least_example_variance():
+    """Examples count by the size of their difference, so that verdicts do not jump with a win share."""
+    agreed = np.zeros((8, 100))
+    values = []
+    for weight in (0.0, 0.01, 0.1, 1.0):
+        other = agreed.copy()
+        other[0, :4] = weight
+        values.append(unseen_variance(other, agreed, is_paired=True) * 102**2)
+    assert values == pytest.approx([1.0, 0.99, 0.9, 0.0])
+    assert unseen_variance(other, agreed, is_paired=False) == 0.0
+    assert unseen_variance(agreed, agreed, is_paired=False) == pytest.approx(1 / 102**2)

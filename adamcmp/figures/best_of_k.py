@@ -62,7 +62,7 @@ def best_of_k_figure(table: pd.DataFrame) -> Figure:
         ax.grid(visible=True)
         ax.margins(x=0.02)
     lines = factor * table[["validation", "test"]].to_numpy(float)
-    log_if_wide(axes[0], lines.ravel().tolist())
+    log_if_wide(axes[0], lines.ravel().tolist(), higher_is_better=criteria.error.higher_is_better)
     add_shared_legend(fig, 4)
     return fig
 

@@ -64,7 +64,10 @@ def decay_curves_figure(curves: pd.DataFrame) -> Figure:
             handles.append(Line2D([], [], color=style.colour, lw=1.8, ls=style.dash, label=text))
     for row, metric in enumerate(metrics):
         values = (display_unit(metric, criteria)[0] * curves[metric]).dropna()
-        log_if_wide(axes[row, 0], values[values > 0].tolist() if metric == "train_loss" else values.tolist())
+        is_loss = metric == "train_loss"
+        shown = values[values > 0] if is_loss else values
+        is_higher = not is_loss and criteria.error.higher_is_better
+        log_if_wide(axes[row, 0], shown.tolist(), higher_is_better=is_higher)
     handles.append(Line2D([], [], color=shades(0.9), lw=0.6, label="largest λ"))
     handles.append(Line2D([], [], color=shades(0.3), lw=0.6, label="smallest λ"))
     if (curves["weight_decay"] == 0).any():

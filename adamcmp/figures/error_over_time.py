@@ -48,7 +48,7 @@ def error_over_time_figure(curves: pd.DataFrame) -> Figure:
         for end in ends:
             ax.axvline(end, color=GRAY, lw=0.6, ls=":", zorder=1)
         draw_mean_curves(ax, curves, metric, factor, look)
-        set_curve_limits(ax, curves, [metric], factor)
+        set_curve_limits(ax, curves, [metric], factor, higher_is_better=criteria.error.higher_is_better)
         low, high = float(curves["epoch"].min()), float(curves["epoch"].max())
         log_ticks(ax, "x", low, high)
         if len(ends) > 1:

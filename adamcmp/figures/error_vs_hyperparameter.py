@@ -79,7 +79,7 @@ def _along_axis(table: pd.DataFrame, axis: str, plural: str) -> Figure:
         ax.set(title=name, xlabel="weight decay λ" if by_convention else "learning rate")
         ax.set_ylabel(with_unit(metric_name("final_test_error", criteria), unit) if place % columns == 0 else "")
     means = (profile["final_test_error"] * factor).to_list()
-    if log_if_wide(axes[0, 0], means):
+    if log_if_wide(axes[0, 0], means, higher_is_better=criteria.error.higher_is_better):
         axes[0, 0].set_ylim(bottom=max(0.5 * min(means), axes[0, 0].get_ylim()[0]))
     handles = {h.get_label(): h for ax in fig.axes for h in ax.get_legend_handles_labels()[0]}
     ordered = [handles[arm] for arm in look if arm in handles]

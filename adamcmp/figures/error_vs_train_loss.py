@@ -68,7 +68,7 @@ def error_vs_train_loss_figure(
             rows[loss], rows["final_test_error"] * factor, s=size, c=style.colour, marker=style.marker, alpha=alpha,
             linewidths=0, label=arm, rasterized=len(drawn) > 5000, zorder=2,
         )  # fmt: skip
-    log_if_wide(ax, list(drawn["final_test_error"] * factor))
+    log_if_wide(ax, list(drawn["final_test_error"] * factor), higher_is_better=criteria.error.higher_is_better)
     low, high = float(drawn[loss].min()), float(drawn[loss].max())
     if low > 0 and high / low > 4:
         log_ticks(ax, "x", low, high)

@@ -52,7 +52,8 @@ def learning_curves_figure(means: pd.DataFrame) -> Figure:
     errors = [metric for metric in shown if metric != "train_loss"]  # on one scale
     for ax, metric in zip(axes, shown, strict=True):
         metrics = errors if metric in errors else [metric]
-        set_curve_limits(ax, means, metrics, display_unit(metrics[0], criteria)[0])
+        is_higher = metric in errors and criteria.error.higher_is_better
+        set_curve_limits(ax, means, metrics, display_unit(metrics[0], criteria)[0], higher_is_better=is_higher)
     handles, _ = axes[0].get_legend_handles_labels()
     cells = means.drop_duplicates("arm").set_index("arm")
     winners = {
@@ -79,7 +80,9 @@ def draw_mean_curves(ax: Axes, means: pd.DataFrame, metric: str, factor: float, 
     ax.margins(x=0.02)
 
 
-def set_curve_limits(ax: Axes, means: pd.DataFrame, metrics: list[str], factor: float) -> None:
+def set_curve_limits(
+    ax: Axes, means: pd.DataFrame, metrics: list[str], factor: float, *, higher_is_better: bool = False
+) -> None:
     """Set limits for all lines, and for bands as far as they do not squeeze the lines; logarithmic if that helps."""
     mean = means[metrics].to_numpy(float) * factor
     half = np.nan_to_num(means[[f"{metric}_half_width" for metric in metrics]].to_numpy(float)) * factor
@@ -88,7 +91,7 @@ def set_curve_limits(ax: Axes, means: pd.DataFrame, metrics: list[str], factor: 
         return
     lines, low, high = mean[finite], float(mean[finite].min()), float(mean[finite].max())
     band_low, band_high = float((mean - half)[finite].min()), float((mean + half)[finite].max())
-    if log_if_wide(ax, lines.tolist()):
+    if log_if_wide(ax, lines.tolist(), higher_is_better=higher_is_better):
         ax.set_ylim(max(band_low, 0.6 * low) / 1.06, min(band_high, 1.5 * high) * 1.06)
     else:
         room = (high - low) or abs(high) or 1.0

@@ -274,8 +274,10 @@ def add_shared_legend(fig: Figure, columns: int) -> None:
     add_legend(fig, [handles[name] for name in sorted(handles, key=lambda name: (name.casefold(), name))], columns)
 
 
-def log_if_wide(ax: Axes, values: Sequence[float], ratio: float = 4.0) -> bool:
-    """Make y logarithmic when positive values span more than ``ratio``."""
+def log_if_wide(ax: Axes, values: Sequence[float], ratio: float = 4.0, *, higher_is_better: bool = False) -> bool:
+    """Make y logarithmic when positive values span more than ``ratio``; not for accuracies."""
+    if higher_is_better:
+        return False
     positive = [v for v in values if v > 0]
     if len(positive) < len(values) or not positive or max(positive) / min(positive) <= ratio:
         return False

@@ -24,17 +24,27 @@ NUMBER = (
     r"|nan(?![a-z])|inf(?:inity)?(?![a-z]))"
 )
 """A number; commas separate thousands. ``91,2`` is none."""
-VALUE = rf"({NUMBER})(?:\s*/\s*(\d+)(?![\d.]))?\s*(%?)(?![\w.]|,\d)"
+VALUE = rf"(?P<value>{NUMBER})(?:\s*/\s*(?P<total>\d+)(?![\d.]))?\s*(?P<percent>%?)(?![\w.]|,\d)"
 """A number, the denominator of a fraction, and a sign of percent."""
 MARKS = (":", "=", "->", "→")
 """Marks between a name and its value."""
 WORD = r"[A-Za-z][\w./@-]*"
-PAIR = re.compile(rf"(?<!\w)((?:best )?{WORD}(?: {WORD})?)[*`]*\s*(?:{'|'.join(MARKS)})\s*{VALUE}", re.IGNORECASE)
+PAIR = re.compile(
+    rf"(?<!\w)(?P<name>(?:best )?{WORD}(?: {WORD})?)[*`]*\s*(?:{'|'.join(MARKS)})\s*{VALUE}", re.IGNORECASE
+)
 """``val_acc: 0.91``, ``Test error = 12 %``, ``Accuracy: 97/100``."""
-PHRASE = re.compile(rf"\b((?:best )?(?:{SPLIT_WORDS})[ _/.-](?:{METRIC_WORDS})(?:@\d+)?)\s+{VALUE}", re.IGNORECASE)
+PHRASE = re.compile(
+    rf"\b(?P<name>(?:best )?(?:{SPLIT_WORDS})[ _/.-](?:{METRIC_WORDS})(?:@\d+)?)\s+{VALUE}", re.IGNORECASE
+)
 """``val acc 0.91``."""
-BARE = re.compile(rf"(?<![\w/.-])((?:{METRIC_WORDS})(?:@\d+)?)\s+{VALUE}", re.IGNORECASE)
+BARE = re.compile(rf"(?<![\w/.-])(?P<name>(?:{METRIC_WORDS})(?:@\d+)?)\s+{VALUE}", re.IGNORECASE)
 """``Acc@1 76.1``, which is a metric after the name of a split only."""
+ON_SPLIT = re.compile(
+    rf"\b(?P<name>{METRIC_WORDS})\b[\w ]{{0,40}}?\bon (?:the )?(?:\d+ )?(?P<split>{SPLIT_WORDS})\b[\w ]{{0,20}}"
+    rf"\s*(?:{'|'.join(MARKS)})\s*{VALUE}",
+    re.IGNORECASE,
+)
+"""``Accuracy of the network on the 10000 test images: 54 %``."""
 HEADING = re.compile(
     rf"(?<![\w/.-])({SPLIT_WORDS})(?:[ _-](?:set|results?|metrics|phase|split|subset|stats))?\s*"
     r"[:\])|>-]+(?!\s*(?:[-+]?\.?\d|\[))",
@@ -136,7 +146,7 @@ def named_values(line: str) -> Record:
     matches = list(PAIR.finditer(line)) if any(mark in line for mark in MARKS) else []
     if may_name_split(line):
         headings = [(match.end(), match[1].lower()) for match in HEADING.finditer(line)]
-        matches += PHRASE.finditer(line)
+        matches += [*PHRASE.finditer(line), *ON_SPLIT.finditer(line)]
     if headings:
         matches += BARE.finditer(line, headings[0][0])
     if not matches:
@@ -147,17 +157,18 @@ def named_values(line: str) -> Record:
     values: Record = {}
     end = 0
     for match in sorted(matches, key=lambda match: match.start()):
-        number, name = read_number(match[2]), clean_name(match[1])
+        number, name = read_number(match["value"]), clean_name(match["name"])
         if number is None or match.start() < end:  # "loss 0.5" of "val loss 0.5"
             continue
         end = match.end()
         heading = next((word for after, word in reversed(headings) if after <= match.start()), None)
+        heading = match.groupdict().get("split") or heading
         if heading is not None and split_of(name) is None:
-            name = f"{heading}_{name}"
-        if match[4]:
+            name = f"{heading.lower()}_{name}"
+        if match["percent"]:
             number /= 100
-        elif match[3] and is_share(metric_of(name)) and int(match[3]):
-            number /= int(match[3])
+        elif match["total"] and is_share(metric_of(name)) and int(match["total"]):
+            number /= int(match["total"])
         values[name] = number
     if values:
         for counter in COUNTER.finditer(line):

@@ -51,6 +51,11 @@ def parsed(*lines, pattern=None):
         ),
         (["Test:  Acc@1 76.1 Acc@5 92.8"], [{"test_acc@1": 76.1, "test_acc@5": 92.8}]),
         (["Train: loss 0.3 acc 0.9 | Val: loss 0.4"], [{"train_loss": 0.3, "train_acc": 0.9, "val_loss": 0.4}]),
+        (["Accuracy of the network on the 10000 test images: 54 %"], [{"test_accuracy": 0.54}]),
+        (
+            ["Accuracy on test set: 0.9", "loss on the validation data = 2"],
+            [{"test_accuracy": 0.9, "validation_loss": 2.0}],
+        ),
         (["[valid] loss=0.4, acc=0.9"], [{"valid_loss": 0.4, "valid_acc": 0.9}]),
         (["| End of training | test loss 5.5"], [{"test_loss": 5.5}]),
         (["val_acc=0.9, loss=0.3, lr=0.1"], [{"val_acc": 0.9, "loss": 0.3, "lr": 0.1}]),

@@ -100,8 +100,8 @@ class Program(Settings):
     metrics: MetricSettings = MetricSettings()
     folder: str = "."
     """Working folder of the script; not part of its identity."""
-    files: tuple[str, ...] = ()
-    """Files whose content is hashed in ``source``, but for a function's module; not part of its identity."""
+    files: Mapping[str, str] = Field(default_factory=dict)
+    """Hashes of what ``source`` is of, by path, or by target for a function's module; not part of its identity."""
 
     @property
     def name(self) -> str:
@@ -172,36 +172,44 @@ def make_program(kind: ProgramKind, values: Mapping[str, Any]) -> dict[str, Any]
             raise InputError(
                 f"target={target}: give the importable name of a training function, such as target=my_module.train"
             )
-        hashes = [source_hash(target) or "", *_hashes_of(files)]
-        return {**shared, "target": target, "source": _joined_hash(hashes), "files": _absolute(files)}
+        module = source_hash(target)
+        source = _joined_hash([module or "", *_hashes_of(files)])
+        by_path = {**({target: module} if module else {}), **_hash_by_path(files)}
+        return {**shared, "target": target, "source": source, "files": by_path}
     shell = bool(values.get("shell"))
     words = parse_command(values.get("command"), shell=shell)
     found = _script_files(shlex.split(words[0]) if shell else words)
-    every = _absolute([*found, *files])
-    return {**shared, "command": words, "shell": shell, "source": _joined_hash(_hashes_of(every)), "files": every}
+    every = [*found, *files]
+    source = _joined_hash(_hashes_of(every))
+    return {**shared, "command": words, "shell": shell, "source": source, "files": _hash_by_path(every)}
 
 
-def _absolute(files: Sequence[str | Path]) -> tuple[str, ...]:
-    return tuple(str(Path(file).expanduser().absolute()) for file in files)
+def _hash_by_path(files: Sequence[str | Path]) -> dict[str, str]:
+    """Return a hash per file or folder."""
+    return {str(Path(file).expanduser().absolute()): _joined_hash(_hashes_of([file])) or "" for file in files}
 
 
 def check_unchanged(program: Program) -> None:
     """Refuse a program whose files have changed since its runs were planned: their IDs hold the old content.
 
+    Folders, files that are not on this machine, and files so large that the time of their change stands for their
+    content, are not compared.
+
     Raises:
-        InputError: they have changed. Files that are not on this machine, or so large that the time of their change
-            stands for their content, are not compared.
+        InputError: a file has changed.
     """
-    try:
-        if any(Path(name).stat().st_size > MAX_HASHED_BYTES for name in program.files):
-            return
-        hashes = _hashes_of(program.files)
-        if program.kind == "function":
-            hashes = [source_hash(program.target) or "", *hashes]
-    except (InputError, OSError):
-        return
-    if hashes and program.source is not None and _joined_hash(hashes) != program.source:
-        raise InputError(f"{program.name} has changed since these runs were planned; run the sweep again")
+    for name, planned in program.files.items():
+        if name == program.target:
+            changed = source_hash(name) != planned
+        else:
+            path = Path(name)
+            is_compared = path.is_file() and path.stat().st_size <= MAX_HASHED_BYTES
+            changed = is_compared and _joined_hash(_hashes_of([path])) != planned
+        if changed:
+            raise InputError(
+                f"{Path(name).name} has changed since these runs were planned; run the sweep again. A file that runs "
+                "write belongs into {folder}"
+            )
 
 
 def parse_command(command: Any, *, shell: bool) -> tuple[str, ...]:

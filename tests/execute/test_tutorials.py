@@ -16,7 +16,13 @@ INSTALLATION = ["pip install .\n"]
 """Blocks that are not run here: scripts/fresh installs adamcmp in CI."""
 
 
-@pytest.mark.parametrize("name", README["TUTORIALS"])
+SLOW = ("docs/tutorial/first-verdict.md", "docs/tutorial/own-script.md")
+"""Tutorials that take minutes of processor time."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in README["TUTORIALS"]]
+)
 def test_every_block_of_a_tutorial_runs(tmp_path, name):
     """Up to a minute: real commands, and a script that is started thirty times."""
     text = (ROOT / name).read_text()

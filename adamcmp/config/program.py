@@ -100,8 +100,8 @@ class Program(Settings):
     metrics: MetricSettings = MetricSettings()
     folder: str = "."
     """Working folder of the script; not part of its identity."""
-    files: Mapping[str, str] = Field(default_factory=dict)
-    """Hashes of what ``source`` is of, by path, or by target for a function's module; not part of its identity."""
+    file_hashes: Mapping[str, str] = Field(default_factory=dict)
+    """Hash of each file by path, of a function's module by target; not part of the identity, unlike ``source``."""
 
     @property
     def name(self) -> str:
@@ -175,13 +175,13 @@ def make_program(kind: ProgramKind, values: Mapping[str, Any]) -> dict[str, Any]
         module = source_hash(target)
         source = _joined_hash([module or "", *_hashes_of(files)])
         by_path = {**({target: module} if module else {}), **_hash_by_path(files)}
-        return {**shared, "target": target, "source": source, "files": by_path}
+        return {**shared, "target": target, "source": source, "file_hashes": by_path}
     shell = bool(values.get("shell"))
     words = parse_command(values.get("command"), shell=shell)
     found = _script_files(shlex.split(words[0]) if shell else words)
     every = [*found, *files]
     source = _joined_hash(_hashes_of(every))
-    return {**shared, "command": words, "shell": shell, "source": source, "files": _hash_by_path(every)}
+    return {**shared, "command": words, "shell": shell, "source": source, "file_hashes": _hash_by_path(every)}
 
 
 def _hash_by_path(files: Sequence[str | Path]) -> dict[str, str]:
@@ -198,7 +198,7 @@ def check_unchanged(program: Program) -> None:
     Raises:
         InputError: a file has changed.
     """
-    for name, planned in program.files.items():
+    for name, planned in program.file_hashes.items():
         if name == program.target:
             changed = source_hash(name) != planned
         else:

@@ -382,7 +382,7 @@ def _measured(
 
 
 def _examples_error(run: Run, task: ProgramTask, outcome: _Outcome, folder: Path) -> str | None:
-    """Return what is wrong with the per-example errors of a check run, which only compared runs need to report."""
+    """Return the error in the per-example errors of a check run, None without one; only compared runs need them."""
     try:
         reported = find_metrics([outcome.records], task.program.metrics)
     except InputError:  # the check says it

@@ -22,7 +22,7 @@ from adamcmp.storage.schema import SCHEMA_VERSION
 NO_PROGRAM = Program(kind="script", command=("",))
 
 
-PLACE = ("folder", "files")
+PLACE = ("folder", "file_hashes")
 """Fields of ``Program`` that say where it is, and do not identify it."""
 
 

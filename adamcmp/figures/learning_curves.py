@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from adamcmp.figures.axis_labels import display_unit, format_tick, metric_label, time_label, with_unit
 from adamcmp.figures.style import (
@@ -47,6 +48,8 @@ def learning_curves_figure(means: pd.DataFrame) -> Figure:
         factor, unit = display_unit(metric, criteria)
         draw_mean_curves(ax, means, metric, factor, look)
         ax.set(xlabel=time_label(means), ylabel=with_unit(metric_label(metric, criteria), unit))
+        if time_label(means) == "step":
+            ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     for ax in axes[:-1] if current_style().is_narrow else ():
         ax.set_xlabel("")
     errors = [metric for metric in shown if metric != "train_loss"]  # on one scale

@@ -69,6 +69,14 @@ class MetricSettings(Settings):
     examples: str | None = "auto"
     """File with one error per test example; null: there is none."""
 
+    @field_validator("file", "tensorboard", "examples")
+    @classmethod
+    def _is_inside(cls, path: str | None) -> str | None:
+        inside = path.removeprefix("{folder}/") if path is not None else ""
+        if Path(inside).expanduser().is_absolute() or ".." in Path(inside).parts:
+            raise ValueError("is a path in {folder}, the folder of the run: all runs would share another one")
+        return path
+
     @field_validator("pattern")
     @classmethod
     def _has_groups(cls, pattern: str | None) -> str | None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from adamcmp.metrics.names import PREFIXES, is_share, metric_of, split_of
+from adamcmp.metrics.names import CAMEL, PREFIXES, is_higher_better, is_share, metric_of, split_of
 
 Record = dict[str, float]
 Records = Sequence[Mapping[str, float]]
@@ -24,17 +24,20 @@ NUMBER = (
     r"|nan(?![a-z])|inf(?:inity)?(?![a-z]))"
 )
 """A number; commas separate thousands. ``91,2`` is none."""
-VALUE = rf"(?P<value>{NUMBER})(?:\s*/\s*(?P<total>\d+)(?![\d.]))?\s*(?P<percent>%?)(?![\w.]|,\d)"
+VALUE = rf"(?P<value>{NUMBER})(?:\s*/\s*(?P<total>\d+)(?![\d.]))?\s*(?P<percent>%?)(?!\w|\.\d|,\d)"
 """A number, the denominator of a fraction, and a sign of percent."""
 MARKS = (":", "=", "->", "→")
 """Marks between a name and its value."""
 WORD = r"[A-Za-z][\w./@-]*"
 PAIR = re.compile(
-    rf"(?<!\w)(?P<name>(?:best )?{WORD}(?: {WORD})?)[*`]*\s*(?:{'|'.join(MARKS)})\s*{VALUE}", re.IGNORECASE
+    rf"(?<!\w)(?P<name>(?:best )?{WORD}(?: {WORD})?)[*`\"']*(?P<note>\s*[(\[][^()\[\]]{{0,20}}[)\]])?"
+    rf"\s*(?:{'|'.join(MARKS)})\s*{VALUE}",
+    re.IGNORECASE,
 )
-"""``val_acc: 0.91``, ``Test error = 12 %``, ``Accuracy: 97/100``."""
+"""``val_acc: 0.91``, ``Test error = 12 %``, ``Accuracy: 97/100``, ``acc (val): 0.9``."""
 PHRASE = re.compile(
-    rf"\b(?P<name>(?:best )?(?:{SPLIT_WORDS})[ _/.-](?:{METRIC_WORDS})(?:@\d+)?)\s+{VALUE}", re.IGNORECASE
+    rf"\b(?P<name>(?:best )?(?:{SPLIT_WORDS})(?: set)?[ _/.-](?:{METRIC_WORDS})(?:@\d+)?)\s+(?:is |of |was )?{VALUE}",
+    re.IGNORECASE,
 )
 """``val acc 0.91``."""
 BARE = re.compile(rf"(?<![\w/.-])(?P<name>(?:{METRIC_WORDS})(?:@\d+)?)\s+{VALUE}", re.IGNORECASE)
@@ -45,9 +48,15 @@ ON_SPLIT = re.compile(
     re.IGNORECASE,
 )
 """``Accuracy of the network on the 10000 test images: 54 %``."""
+AT_BEST = re.compile(
+    rf"\b(?P<name>(?:{SPLIT_WORDS})[ _](?:{METRIC_WORDS}))\s+(?:at|@|for|with)\s+(?:the )?best\s[\w ]{{0,30}}?"
+    rf"\s*(?:{'|'.join(MARKS)})\s*{VALUE}",
+    re.IGNORECASE,
+)
+"""``test acc at best val acc: 0.75``, which is a test accuracy."""
 HEADING = re.compile(
-    rf"(?<![\w/.-])({SPLIT_WORDS})(?:[ _-](?:set|results?|metrics|phase|split|subset|stats))?\s*"
-    r"[:\])|>-]+(?!\s*(?:[-+]?\.?\d|\[))",
+    rf"(?<![\w/.-])({SPLIT_WORDS})(?:[ _-](?:set|results?|metrics|phase|split|subset|stats)){{0,3}}"
+    r"(?:[ _-](?:step|epoch|iter|iteration)\s*\d+)?\s*[:(\])|>-]+(?!\s*(?:[-+]?\.?\d|\[))",
     re.IGNORECASE,
 )
 """``Test set: …``, ``[val] …``: the split of the metrics that follow in a line. ``Test: [5/78]`` is of a batch."""
@@ -61,8 +70,12 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 """Colors and movements of a terminal."""
 NOT_FINITE = re.compile(r"(?<![\w'\".])(-?(?:nan|inf))(?![\w'\".(])", re.IGNORECASE)
 """A number that is not finite, in a Python dictionary."""
-COUNTER = re.compile(r"\b(epoch|step|iteration|iter)[ :=#]*(\d+)", re.IGNORECASE)
+COUNTER = re.compile(r"\b(epoch|step|iteration|iter)[ :=#]*(\d+)(?![\w.])(?!\s*(?:ms|sec|s)\b)", re.IGNORECASE)
 """``Epoch 3``."""
+WRAPPED = re.compile(r"\b(?:np|numpy|jnp)\.\w+\(([^(),]*)\)|\btensor\(([^(),\[\]]*)[^()]*\)")
+"""``np.float64(0.9)``, ``tensor(0.9, device='cuda:0')``: a number as NumPy and torch print it."""
+MAX_COUNTER_LINE = 80
+"""Characters of a line with a counter alone, such as ``Epoch 5/10``, which counts for the values after it."""
 MAX_RECORDS = 20_000
 """Records of a run that are kept while it prints."""
 MAX_OBJECTS = 64
@@ -88,6 +101,7 @@ class LineParser:
         self._pattern = re.compile(pattern) if pattern else None
         self._is_open = False
         self._columns: list[str] = []
+        self._counters: Record = {}
         self.records: list[Record] = []
 
     def feed(self, line: str) -> Record | None:
@@ -97,13 +111,18 @@ class LineParser:
             match = self._pattern.search(line)
             values = {k: n for k, v in match.groupdict().items() if (n := to_number(v)) is not None} if match else {}
             return self._add(values, merges=True) if values else None
+        line = WRAPPED.sub(r"\1\2", line) if "(" in line else line
         if (objects := parse_objects(line)) is not None:
             self._is_open = False
-            return [self._add(record, merges=False) for record in objects][-1]
+            counters = counters_of(line[: line.find("{")])
+            return [self._add({**counters, **record}, merges=False) for record in objects][-1]
         if len(line) > MAX_TEXT_LINE:
             return None
-        values = self._table_row(line) or named_values(line)
-        return self._add(values, merges=True) if values else None
+        if values := self._table_row(line) or named_values(line):
+            return self._add(values, merges=True)
+        if len(line) <= MAX_COUNTER_LINE and (counters := counters_of(line)):
+            self._counters = counters
+        return None
 
     def _table_row(self, line: str) -> Record:
         """Return the values of a row of a table whose heading was printed before; remember a heading."""
@@ -113,7 +132,7 @@ class LineParser:
             if any(split_of(name) for name in values):
                 return values
         if may_name_split(line) and is_heading(cells := split_cells(line)):
-            self._columns = [clean_name(cell) for cell in cells]
+            self._columns = column_names(cells)
         return {}
 
     def _add(self, values: Record, *, merges: bool) -> Record:
@@ -121,7 +140,8 @@ class LineParser:
         if merges and self._is_open and not values.keys() & self.records[-1].keys():
             self.records[-1].update(values)
         else:
-            self.records.append(values)
+            has_counter = any(name in values for name in ("epoch", "step", "iteration", "iter"))
+            self.records.append(values if has_counter else {**values, **self._counters})
             self._is_open = merges
             if len(self.records) > MAX_RECORDS:
                 self._drop_half()
@@ -146,7 +166,7 @@ def named_values(line: str) -> Record:
     matches = list(PAIR.finditer(line)) if any(mark in line for mark in MARKS) else []
     if may_name_split(line):
         headings = [(match.end(), match[1].lower()) for match in HEADING.finditer(line)]
-        matches += [*PHRASE.finditer(line), *ON_SPLIT.finditer(line)]
+        matches += [*PHRASE.finditer(line), *ON_SPLIT.finditer(line), *AT_BEST.finditer(line)]
     if headings:
         matches += BARE.finditer(line, headings[0][0])
     if not matches:
@@ -155,25 +175,58 @@ def named_values(line: str) -> Record:
             return {}
         return {clean_name(cells[1]): float(cells[2])}
     values: Record = {}
-    end = 0
+    end, spoken = 0, ""
     for match in sorted(matches, key=lambda match: match.start()):
         number, name = read_number(match["value"]), clean_name(match["name"])
-        if number is None or match.start() < end:  # "loss 0.5" of "val loss 0.5"
+        is_progress = bool(match["percent"]) and line[match.end() : match.end() + 1] == "|"
+        if number is None or is_progress or match.start() < end:  # "loss 0.5" of "val loss 0.5"
             continue
-        end = match.end()
+        end, groups = match.end(), match.groupdict()
+        note = groups.get("note") or ""
         heading = next((word for after, word in reversed(headings) if after <= match.start()), None)
-        heading = match.groupdict().get("split") or heading
-        if heading is not None and split_of(name) is None:
+        heading = groups.get("split") or split_of(note) or heading
+        if split_of(name) is not None:
+            spoken = match["name"].lower().partition(" ")[0] if " " in match["name"] else ""
+        elif heading is not None:
             name = f"{heading.lower()}_{name}"
-        if match["percent"]:
+        elif split_of(spoken) and f"{spoken}_{name}" not in values and is_higher_better(name) is not None:
+            name = f"{spoken}_{name}"  # "Val Loss: 0.6 Acc: 0.8"
+        if match["percent"] or "%" in note:
             number /= 100
-        elif match["total"] and is_share(metric_of(name)) and int(match["total"]):
+        elif match["total"] and int(match["total"]) and (is_share(metric_of(name)) or not metric_of(name)):
             number /= int(match["total"])
         values[name] = number
-    if values:
-        for counter in COUNTER.finditer(line):
-            values.setdefault(counter[1].lower(), float(counter[2]))
+    for name, number in counters_of(line).items() if values else ():
+        values.setdefault(name, number)
     return values
+
+
+def counters_of(text: str) -> Record:
+    """Return the counters in a text, such as ``Epoch 3``.
+
+    >>> counters_of("Epoch 3, step 40: 12 ms")
+    {'epoch': 3.0, 'step': 40.0}
+    """
+    counters: Record = {}
+    for match in COUNTER.finditer(text):
+        counters.setdefault(match[1].lower(), float(match[2]))
+    return counters
+
+
+def column_names(cells: Sequence[str]) -> list[str]:
+    """Return the names of a table's columns. Metrics next to a validation loss are of validation data, as in fastai.
+
+    >>> column_names(["epoch", "train_loss", "valid_loss", "error_rate", "time"])
+    ['epoch', 'train_loss', 'valid_loss', 'valid_error_rate', 'time']
+    """
+    names = [clean_name(cell) for cell in cells]
+    validation = [name for name in names if split_of(name) == "validation"]
+    if [metric_of(name) for name in validation] != ["loss"]:
+        return names
+    prefix = validation[0].removesuffix("loss")
+    return [
+        f"{prefix}{name}" if split_of(name) is None and is_higher_better(name) is not None else name for name in names
+    ]
 
 
 def may_name_split(line: str) -> bool:
@@ -257,16 +310,18 @@ def expand(value: Mapping[Any, Any]) -> list[Record]:
     >>> expand({"val_acc": [0.5, 0.7], "test_acc": 0.6})
     [{'val_acc': 0.5}, {'val_acc': 0.7, 'test_acc': 0.6}]
     """
-    record = flatten(value)
-    histories = dict(_histories(value))
-    length = max((len(history) for history in histories.values()), default=0)
-    if length == 0:
-        return [record] if record else []
-    rows: list[Record] = [
-        {name: history[i] for name, history in histories.items() if len(history) == length} for i in range(length)
-    ]
-    rows[-1] |= record
-    return rows
+    scalars = flatten(value)
+    series: dict[int, list[Record]] = {}
+    for name, history in _histories(value):
+        rows = series.setdefault(len(history), [{} for _ in history])
+        for row, number in zip(rows, history, strict=True):
+            row[name] = number
+    records = [row for rows in series.values() for row in rows]
+    if len(series) == 1:
+        records[-1] |= scalars
+    elif scalars:
+        records.append(scalars)
+    return records
 
 
 def _histories(value: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, list[float]]]:
@@ -307,7 +362,7 @@ def to_number(value: Any) -> float | None:
         try:
             return float(value)
         except ValueError:
-            return None
+            return read_number(value) if value.rstrip().endswith("%") else None
     return None
 
 
@@ -327,5 +382,5 @@ def read_number(text: str) -> float | None:
 
 
 def clean_name(name: str) -> str:
-    """Return a name in small letters with underscores: ``Test Acc`` is ``test_acc``."""
-    return re.sub(r"[\s-]+", "_", name.strip()).lower()
+    """Return a name in small letters with underscores: ``Test Acc`` and ``testAcc`` are ``test_acc``."""
+    return re.sub(r"[\s-]+", "_", re.sub(CAMEL, r"\1_\2", name.strip())).lower()

@@ -22,11 +22,9 @@ from adamcmp.metrics.names import (
     PREFIXES,
     base_metric,
     is_higher_better,
-    is_share,
     metric_of,
-    mixed_units,
     split_of,
-    unit_and_factor,
+    unit_and_factors,
 )
 from adamcmp.plan.programs import ReportedMetrics
 
@@ -164,36 +162,26 @@ def find_metrics(every: Sequence[Records], settings: MetricSettings) -> Reported
     elif train_loss is not None:
         train_loss = _given_name(train_loss, "train_loss", names)
     higher = _is_higher_better(metric, settings, validation)
-    scales = {
-        name: _scale(name, every, settings.unit, higher=higher) for name in (validation, *by_role.values()) if name
-    }
-    unit, factor = scales[validation]
     test, train = by_role["test"], by_role["train"]
-    if test is not None and scales[test][0] != unit:
-        raise InputError(
-            f"metrics.unit: {validation} and {test} do not look like values of one unit; give metrics.unit=share, "
-            "percent or none"
-        )
+    by_split = {"validation": validation, **{split: name for split, name in by_role.items() if name is not None}}
+    series = {split: [_finite(records, name) for records in every] for split, name in by_split.items()}
+    unit, factors = unit_and_factors(
+        by_split,
+        {split: [value for values in runs for value in values] for split, runs in series.items()},
+        {split: [values[-1] for values in runs if values] for split, runs in series.items()},
+        settings.unit,
+        "metrics.unit",
+        higher=higher,
+    )
     return ReportedMetrics(
-        validation, test, train, train_loss, losses["validation"], losses["test"], higher, unit, factor,
-        scales[test][1] if test is not None else None, scales[train][1] if train is not None else None,
+        validation, test, train, train_loss, losses["validation"], losses["test"], higher, unit,
+        factors["validation"], factors.get("test"), factors.get("train"),
     )  # fmt: skip
 
 
-def _scale(name: str, every: Sequence[Records], unit: str, *, higher: bool) -> tuple[str, float]:
-    """Return the unit of a metric, and the factor from reported to stored values.
-
-    Raises:
-        InputError: the results of runs are shares as well as percentages.
-    """
-    values = [[value for record in records if math.isfinite(value := record.get(name, math.nan))] for records in every]
-    last = [of_run[-1] for of_run in values if of_run]
-    if unit == "auto" and is_share(metric_of(name)) and (mixed := mixed_units(last, higher=higher)):
-        raise InputError(
-            f"{name}: some runs report shares ({mixed[0]:g}), others percentages ({mixed[1]:g}); let all report one "
-            "unit, or give metrics.unit=percent or none"
-        )
-    return unit_and_factor(metric_of(name), unit, [value for of_run in values for value in of_run])
+def _finite(records: Records, name: str) -> list[float]:
+    """Return the finite values of a name in the order of reports."""
+    return [value for record in records if math.isfinite(value := record.get(name, math.nan))]
 
 
 def _validation_name(names: Sequence[str], settings: MetricSettings) -> str:
@@ -215,7 +203,9 @@ def _validation_name(names: Sequence[str], settings: MetricSettings) -> str:
     measured = [name for name in candidates if not re.search(r"time|second|runtime|samples|steps|epoch", name)]
     if len(measured) == 1:
         return measured[0]
-    raise InputError(f"several validation metrics are reported: {_listed(candidates)}; give metrics.validation=NAME")
+    if not measured:
+        return _validation_name([name for name in names if name not in candidates], settings)
+    raise InputError(f"several validation metrics are reported: {_listed(measured)}; give metrics.validation=NAME")
 
 
 def _by_preference(names: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from adamcmp.errors import InputError
 from adamcmp.importing.roles import Roles
-from adamcmp.metrics.names import is_higher_better, is_share, metric_of, mixed_units, unit_and_factor
+from adamcmp.metrics.names import is_higher_better, metric_of, unit_and_factors
 from adamcmp.plan.run_ids import canonical_json, short_hash
 from adamcmp.text_safety import to_one_line
 
@@ -124,7 +124,7 @@ def _typed(frame: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
         wrong = wrong[~wrong.astype(str).str.lower().isin(["nan", "inf", "-inf"])]
         if len(wrong):
             raise InputError(f"--{role.replace('_', '-')} {column}: {str(wrong.iloc[0])!r} is not a number")
-    missing = frame[roles.optimizer].isna()
+    missing = frame[roles.optimizer].isna() | (table["optimizer"] == "")
     if missing.any():
         notes.append(f"{int(missing.sum()):,} rows without an optimizer are left out")
     if roles.lr is None:
@@ -212,22 +212,8 @@ def _metric(table: pd.DataFrame, roles: Roles, options: ImportOptions) -> tuple[
     if higher is None:
         raise InputError(f"--better: is a higher or a lower {column} better? Give --better higher or --better lower")
     values = {split: table.loc[np.isfinite(table[split]), split].tolist() for split in columns}
-    if options.unit == "auto" and is_share(metric):
-        for split, name in columns.items():
-            if mixed := mixed_units(values[split], higher=higher):
-                raise InputError(
-                    f"{name}: some values are shares ({mixed[0]:g}), others percentages ({mixed[1]:g}); convert them, "
-                    "or give --unit percent or --unit none"
-                )
-    scales = {split: unit_and_factor(metric, options.unit, values[split]) for split in columns if values[split]}
-    units = {unit for unit, _ in scales.values()}
-    if len(units) > 1:
-        raise InputError(
-            f"--unit: {' and '.join(columns.values())} do not look like values of one unit; give --unit share, percent "
-            "or none"
-        )
-    factors = {split: factor for split, (_, factor) in scales.items()}
-    return re.sub(r"[^\w.:-]", "_", metric), higher, units.pop() if units else "", factors
+    unit, factors = unit_and_factors(columns, values, values, options.unit, "--unit", higher=higher)
+    return re.sub(r"[^\w.:-]", "_", metric), higher, unit, factors
 
 
 SPLITS = ("validation", "test", "train")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+
+from adamcmp.errors import InputError
 
 PREFIXES: Mapping[str, tuple[str, ...]] = {
     "validation": ("validation", "valid", "val", "dev", "eval"),
@@ -33,12 +35,29 @@ SYNONYMS = {
     "acc1": "acc_1", "top5": "acc_5", "top_5": "acc_5", "acc5": "acc_5",
 }  # fmt: skip
 """Names of one metric: ``val_acc`` and ``test_accuracy`` belong together."""
+CLEAR_PERCENTAGE = 5.0
+"""Error rates above 1 up to which values may be shares, such as a word error rate of 102 %, or percentages."""
 QUALIFIERS = frozenset({"best", "final", "last", "mean", "avg", "average", "ema", "total"})
 """Words before a metric that do not make it another one."""
 
 
+CAMEL = r"([a-z])([A-Z][a-z])"
+"""Place in a name such as ``valAcc`` where a word ends."""
+PERCENT_WORDS = frozenset({"pct", "percent", "percentage"})
+
+
 def _words(name: str) -> list[str]:
-    return [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+    parts = re.split(r"[^a-z0-9]+", re.sub(CAMEL, r"\1_\2", name).lower())
+    return [word for word in parts if word]
+
+
+def is_percent(name: str) -> bool:
+    """Return whether a name says that its values are percentages.
+
+    >>> is_percent("test error (%)"), is_percent("val_acc_pct"), is_percent("val_acc")
+    (True, True, False)
+    """
+    return "%" in name or bool(PERCENT_WORDS & set(_words(name)))
 
 
 def split_of(name: str) -> str | None:
@@ -58,7 +77,7 @@ def metric_of(name: str) -> str:
     'acc'
     """
     every = {prefix for prefixes in PREFIXES.values() for prefix in prefixes}
-    return "_".join(word for word in _words(name) if word not in every)
+    return "_".join(word for word in _words(name) if word not in every | PERCENT_WORDS)
 
 
 def base_metric(name: str) -> str:
@@ -95,30 +114,81 @@ def is_higher_better(metric: str) -> bool | None:
     return True if parts & set(HIGHER) else None
 
 
-def unit_and_factor(metric: str, unit: str, values: Collection[float]) -> tuple[str, float]:
-    """Return the unit in which a metric is shown, and the factor from reported to stored values.
+def unit_and_factors(
+    names: Mapping[str, str],
+    values: Mapping[str, Sequence[float]],
+    results: Mapping[str, Sequence[float]],
+    unit: str,
+    setting: str,
+    *,
+    higher: bool,
+) -> tuple[str, dict[str, float]]:
+    """Return the unit in which a metric is shown, and the factor from reported to stored values of each split.
 
     Args:
-        metric: its name without a split.
+        names: name of the metric by split.
+        values: all finite values by split, of every evaluation.
+        results: values that count by split, one per run.
         unit: ``share``, ``percent``, ``none``, ``auto`` (by name and values), or a unit to show.
-        values: its finite values.
+        setting: how the user gives the unit, for errors.
+        higher: more is better.
 
-    >>> unit_and_factor("acc", "auto", [93.1]), unit_and_factor("loss", "auto", [0.4])
-    (('%', 0.01), ('', 1.0))
+    Raises:
+        InputError: it is not clear whether values are shares or percentages.
+
+    >>> unit_and_factors({"test": "test_acc"}, {"test": [93.1]}, {"test": [93.1]}, "auto", "unit", higher=True)
+    ('%', {'test': 0.01})
     """
     match unit:
-        case "share":
-            return "%", 1.0
-        case "percent":
-            return "%", 0.01
+        case "share" | "percent":
+            return "%", dict.fromkeys(names, 1.0 if unit == "share" else 0.01)
         case "none":
-            return "", 1.0
+            return "", dict.fromkeys(names, 1.0)
         case "auto":
-            largest = max(values, default=0.0)
-            if not is_share(metric) or largest > 100 or min(values, default=0.0) < 0:
-                return "", 1.0
-            return "%", 1.0 if largest <= 1 else 0.01
-    return unit, 1.0
+            pass
+        case _:
+            return unit, dict.fromkeys(names, 1.0)
+    every = [value for split in names for value in values[split]]
+    in_percent = {split: is_percent(name) for split, name in names.items()}
+    if any(in_percent.values()):
+        return "%", {split: 0.01 if in_percent[split] else _share_factor(values[split]) for split in names}
+    if (
+        not is_share(metric_of(next(iter(names.values()))))
+        or max(every, default=0.0) > 100
+        or min(every, default=0.0) < 0
+    ):
+        return "", dict.fromkeys(names, 1.0)
+    for split, name in names.items():
+        if split != "train" and (mixed := mixed_units(results[split], higher=higher)):
+            raise InputError(
+                f"{name}: some runs have shares ({mixed[0]:g}), others percentages ({mixed[1]:g}); let all have one "
+                f"unit, or give {setting}"
+            )
+    train = {"train": _share_factor(values["train"])} if "train" in names else {}
+    names = {split: name for split, name in names.items() if split != "train"} or names
+    largest = {split: max(values[split], default=0.0) for split in names}
+    if not higher and 1 < max(largest.values()) <= CLEAR_PERCENTAGE:
+        split = max(largest, key=lambda split: largest[split])
+        raise InputError(
+            f"{names[split]}: is {largest[split]:g} a percentage, a share above 1, or neither? Give {setting}: "
+            "percent, share or none"
+        )
+    factors = {split: _share_factor(values[split]) for split in names}
+    known = [split for split in names if largest[split] > 0]
+    if len({factors[split] for split in known}) > 1:
+        shares, percentages = ([s for s in known if (factors[s] == 1.0) == is_first] for is_first in (True, False))
+        if min(largest[s] for s in percentages) < UNIT_GAP * max(largest[s] for s in shares):
+            both = " and ".join(f"{names[s]} ({largest[s]:g})" for s in (shares[0], percentages[0]))
+            raise InputError(f"{both}: are both shares or percentages? Give {setting}, such as percent or share")
+    if known:  # a split of zeros shows no unit
+        factors |= {split: factors[known[0]] for split in names if split not in known}
+    if train and not higher and known:  # few errors on training data may be less than 1 %
+        train = {"train": factors[known[0]]}
+    return "%", factors | train
+
+
+def _share_factor(values: Collection[float]) -> float:
+    return 1.0 if max(values, default=0.0) <= 1 else 0.01
 
 
 def mixed_units(values: Collection[float], *, higher: bool) -> tuple[float, float] | None:

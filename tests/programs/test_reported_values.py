@@ -77,6 +77,44 @@ def parsed(*lines, pattern=None):
         (['[{"val_acc": 0.5}, {"val_acc": 0.6}]'], [{"val_acc": 0.5}, {"val_acc": 0.6}]),
         (["epoch 2 extras {} val_error: 0.1"], [{"val_error": 0.1, "epoch": 2.0}]),
         (['{"val_acc": 0.5, "all": "' + "x" * 70_000 + '"}'], [{"val_acc": 0.5}]),
+        (
+            ['{"train_loss": [3, 2, 1], "val_acc": [0.8, 0.9], "test_acc": 0.85}'],
+            [
+                {"train_loss": 3.0},
+                {"train_loss": 2.0},
+                {"train_loss": 1.0},
+                {"val_acc": 0.8},
+                {"val_acc": 0.9},
+                {"test_acc": 0.85},
+            ],
+        ),
+        (["Best val acc: 0.80, test acc at best val acc: 0.75"], [{"best_val_acc": 0.8, "test_acc": 0.75}]),
+        (
+            ["Train Loss: 0.5 Acc: 0.9 | Val Loss: 0.6 Acc: 0.8"],
+            [{"train_loss": 0.5, "train_acc": 0.9, "val_loss": 0.6, "val_acc": 0.8}],
+        ),
+        (
+            ["epoch  train_loss  valid_loss  accuracy", "0  0.5  0.6  0.9"],
+            [{"epoch": 0.0, "train_loss": 0.5, "valid_loss": 0.6, "valid_accuracy": 0.9}],
+        ),
+        (["Test set results: loss= 0.7 accuracy= 0.82"], [{"test_loss": 0.7, "test_accuracy": 0.82}]),
+        (["{'val_acc': np.float64(0.91), 'x': tensor(0.5, device='cpu')}"], [{"val_acc": 0.91, "x": 0.5}]),
+        (['{"val_acc": "91%"}'], [{"val_acc": 0.91}]),
+        (["{", '  "val_acc": 0.91,', '  "test_acc": 0.9', "}"], [{"val_acc": 0.91, "test_acc": 0.9}]),
+        (["Validation accuracy: 0.91."], [{"validation_accuracy": 0.91}]),
+        (["Val Accuracy (%): 85.0", "Test Acc [%]: 84"], [{"val_accuracy": 0.85, "test_acc": 0.84}]),
+        (["acc (val): 0.85", "Test accuracy (top-1): 0.8"], [{"validation_acc": 0.85, "test_accuracy": 0.8}]),
+        (
+            ["The validation accuracy is 0.85", "Test set accuracy 0.9"],
+            [{"validation_accuracy": 0.85, "test_set_accuracy": 0.9}],
+        ),
+        (["Eval step 100: loss=0.5 acc=0.8"], [{"eval_loss": 0.5, "eval_acc": 0.8, "step": 100.0}]),
+        (["valAcc: 0.8"], [{"val_acc": 0.8}]),
+        (["val: 100%|###| 10/10 [00:01, acc=0.91]"], [{"acc": 0.91}]),
+        (["Val: 4550/5000 (91.00%)"], [{"val": 0.91}]),
+        (['epoch 5 {"val_acc": 0.9}'], [{"epoch": 5.0, "val_acc": 0.9}]),
+        (["Epoch 5/10", "----", "val_acc: 0.8"], [{"val_acc": 0.8, "epoch": 5.0}]),
+        (["val_acc=0.5 step 5 ms"], [{"val_acc": 0.5}]),
         (["{'val_acc': [0.5, 0.6], 'loss': [1, 2]}"], [{"val_acc": 0.5, "loss": 1.0}, {"val_acc": 0.6, "loss": 2.0}]),
     ],
 )
@@ -120,7 +158,7 @@ def test_metrics_are_found_by_name(record, validation, test, higher, unit, facto
         ({"val_zorp": 0.9, "val_blip": 1.0}, {}, "metrics.validation=NAME"),
         ({"val_acc": 0.9}, {"validation": "val_ac"}, "val_acc"),
         ({"val_acc": 0.9}, {"test": "test_acc"}, "metrics.test"),
-        ({"val_acc": 0.9, "test_acc": 300.0}, {}, "metrics.unit"),
+        ({"eval_epoch": 3.0}, {}, "no validation metric"),
     ],
 )
 def test_missing_metrics_are_one_line_with_the_fix(record, settings, message):
@@ -136,13 +174,21 @@ def test_metrics_may_be_given_as_they_are_printed():
 
 
 def test_each_metric_has_its_own_scale():
+    for values in ({"val_wer": 1.02, "test_wer": 0.98}, {"val_error": 0.91, "test_error": 1.02}, {"val_error": 1.3}):
+        with pytest.raises(InputError, match=r"Give metrics\.unit"):
+            find_metrics([[values]], MetricSettings())
+    assert find_metrics([[{"val_error": 0.0, "test_error": 15.0}]], MetricSettings()).factor == 0.01
+    assert find_metrics([[{"val error %": 0.15}]], MetricSettings()).factor == 0.01
     found = find_metrics([[{"val_acc": 0.9, "test_acc": 91.0}]], MetricSettings())
     evaluation = to_evaluations([{"val_acc": 0.9, "test_acc": 91.0}], found)[0]
     assert (evaluation.validation_error, evaluation.test_error) == (0.9, 0.91)
-    with pytest.raises(InputError, match=r"val_acc: some runs report shares \(0.9\), others percentages \(91\)"):
+    with pytest.raises(InputError, match=r"val_acc: some runs have shares \(0.9\), others percentages \(91\)"):
         find_metrics([[{"val_acc": 0.9}], [{"val_acc": 91.0}]], MetricSettings())
     assert find_metrics([[{"val_error": 12.0}], [{"val_error": 0.8}]], MetricSettings(unit="percent")).factor == 0.01
     assert find_metrics([[{"val_error": 1.2}]], MetricSettings(unit="none")).unit == ""
+    with pytest.raises(ValueError, match="folder of the run"):
+        MetricSettings(file="/tmp/shared.json")
+    assert MetricSettings(file="{folder}/metrics.json").file
     assert find_metrics([[{"val_acc": -0.9}]], MetricSettings()).unit == ""
 
 

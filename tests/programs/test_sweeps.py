@@ -245,7 +245,7 @@ def test_runs_without_a_test_metric_fail_and_are_not_compared(folder):
 def test_mixed_units_and_lines_that_are_not_understood_are_one_line(folder):
     (folder / "parts.py").write_text(PARTS)
     settings = {"optimizer": ["a", "b"], "optimizer.lr": [1e-3], "study.confirm.seeds": 0}
-    with pytest.raises(InputError, match=r"val_error: some runs report shares .* others percentages"):
+    with pytest.raises(InputError, match=r"val_error: some runs have shares .* others percentages"):
         sweep("python parts.py {lr} {seed} {optimizer} mixed", **settings)
     with pytest.raises(InputError, match=r"not understood: 'val_error: 1\d,\d"):
         sweep("python parts.py {lr} {seed} {optimizer} comma", **settings)

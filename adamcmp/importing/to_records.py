@@ -127,6 +127,9 @@ def _typed(frame: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
     missing = frame[roles.optimizer].isna() | (table["optimizer"] == "")
     if missing.any():
         notes.append(f"{int(missing.sum()):,} rows without an optimizer are left out")
+    if roles.seed is not None and (unseeded := int((frame[roles.seed].isna() & ~missing).sum())):
+        notes.append(f"{unseeded:,} row{'s' if unseeded > 1 else ''} without {roles.seed}: left out")
+        missing |= frame[roles.seed].isna()
     if roles.lr is None:
         table["lr"] = 1.0
         notes.append("no learning rates: shown as 1; the learning rate cannot distinguish trials")
@@ -151,8 +154,8 @@ def _typed(frame: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
     if roles.seed is not None:
         seeds = _numbers(frame[roles.seed])
         is_whole = np.isfinite(seeds) & (seeds == seeds.round()) & (seeds >= 0) & (seeds < MAX_SEED)
-        if is_whole.all():
-            table["seed"] = seeds.astype("int64")
+        if (is_whole | missing).all():
+            table["seed"] = seeds.where(is_whole, 0).astype("int64")
         else:  # names of folds or repetitions
             table["seed"] = pd.factorize(frame[roles.seed].astype(str))[0]
             notes.append(f"{roles.seed}: is numbered, since it holds other values than whole numbers")

@@ -99,6 +99,14 @@ def test_runs_without_a_test_metric_are_left_out_and_lost_ones_are_said():
     assert "2 of 10 runs have no finite metric" in notes
 
 
+def test_rows_without_a_seed_are_left_out():
+    frame = table(lrs=(1e-2,))
+    frame["seed"] = frame["seed"].astype(float).where(frame.index > 0)
+    result, _, _ = imported(frame)
+    assert len(result.records) == len(frame) - 1
+    assert "1 row without seed: left out" in result.notes
+
+
 def test_names_and_decays_that_are_changed_are_said():
     frame = table(lrs=(1e-2,)).replace({"opt": {"adamw": "adam "}}).assign(wd=np.nan)
     frame.loc[0, "wd"] = 0.1
@@ -173,7 +181,8 @@ def test_bad_tables_are_one_line(change, given, message):
         (lambda f: f.assign(wd=np.inf), {}, "not finite"),
         (lambda f: f.assign(learning_rate=0.0), {}, "no rows are left"),
         (lambda f: f.to_dict(), {}, "DataFrame"),
-        (lambda f: f.rename(columns={"opt": 0}), {"optimizer": 1}, "no such column"),
+        (lambda f: f.rename(columns={"opt": 0}), {"optimizer": 1}, "optimizer=1: no such column"),
+        (lambda f: f, {"metric": "test_ac"}, "metric=test_ac: no such column"),
     ],
 )
 def test_bad_comparisons_are_one_line(change, options, message):

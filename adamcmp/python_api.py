@@ -273,11 +273,12 @@ def compare(
     if margin is not None and not (to_number(margin) and 0 < float(margin) < float("inf")):
         raise InputError(f"margin={margin}: must be a positive number, in the shown unit of the metric")
     frame = with_percentages(frame.rename(columns=str).reset_index(drop=True))
-    for role, column in given.items():
-        if column is not None and column not in frame.columns and frame.columns.is_unique:
-            name = "metric" if role == "test" else role
-            raise InputError(f"{name}={column}: no such column; {suggest_names(column, list(frame.columns))}")
-    roles, _ = find_roles(frame, {**given, "settings": tuple(map(str, settings))})
+    arguments = {"test": "metric", "setting": "settings"}
+    roles, _ = find_roles(
+        frame,
+        {**given, "settings": tuple(map(str, settings))},
+        lambda role, column: f"{arguments.get(role, role)}={column}",
+    )
     optimizers = set(frame[roles.optimizer].dropna().astype(str)) if roles.optimizer else set()
     if reference is not None and reference not in optimizers:
         raise InputError(f"reference={reference}: no such optimizer; {suggest_names(reference, optimizers)}")

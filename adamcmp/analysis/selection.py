@@ -124,6 +124,16 @@ def with_validation_as_test(records: pd.DataFrame) -> pd.DataFrame:
     return records
 
 
+def is_foreign(records: pd.DataFrame) -> bool:
+    """Return whether another program has trained the runs: a script, a function, or one whose results are imported."""
+    return "engine" in records and bool(records["engine"].isin(FOREIGN_ENGINES).all())
+
+
+def is_imported(records: pd.DataFrame) -> bool:
+    """Return whether all runs are results of other programs."""
+    return "engine" in records and bool((records["engine"] == "imported").all())
+
+
 def has_tuning(records: pd.DataFrame) -> bool:
     """Return whether some runs can choose hyperparameters; held-out runs alone cannot."""
     return bool((records["stage"].fillna("tune") == "tune").any())

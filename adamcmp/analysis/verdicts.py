@@ -27,7 +27,7 @@ from adamcmp.analysis.difference import Difference, Examples, compare
 from adamcmp.analysis.held_out import held_out_of
 from adamcmp.analysis.intervals import ALPHA, Array, holm
 from adamcmp.analysis.power import noncentrality, required_count
-from adamcmp.analysis.selection import FOREIGN_ENGINES
+from adamcmp.analysis.selection import is_foreign, is_imported
 from adamcmp.metrics.spec import MetricSpec, task_metrics
 
 DEFAULT_MARGIN = 0.005
@@ -141,15 +141,14 @@ def verdicts(
         if (reference is None or named & set(pair)) and (across is None or frozenset(pair) in across)
     ]
     count = example_count(records)
-    engines = set(records["engine"]) if "engine" in records else set()
-    is_share, is_foreign = error.unit == "%", bool(engines) and engines <= set(FOREIGN_ENGINES)
+    is_share, foreign = error.unit == "%", is_foreign(records)
     compared = [
         compare(
-            tested[a], tested[b], choices.get(a), choices.get(b), is_share=is_share, count=count, is_foreign=is_foreign
+            tested[a], tested[b], choices.get(a), choices.get(b), is_share=is_share, count=count, is_foreign=foreign
         )
         for a, b in pairs
     ]
-    if engines == {"imported"}:
+    if is_imported(records):
         compared = [difference._replace(stage="imported") for difference in compared]
     decided = decide(compared, margin_or_default(margin, error))
     return [_within_range(verdict) for verdict in decided] if error.unit == "%" else decided

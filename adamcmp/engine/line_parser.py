@@ -28,6 +28,7 @@ VALUE = rf"(?P<value>{NUMBER})(?:\s*/\s*(?P<total>\d+)(?![\d.]))?\s*(?P<percent>
 """A number, the denominator of a fraction, and a sign of percent."""
 MARKS = (":", "=", "->", "→")
 """Marks between a name and its value."""
+COUNTERS = ("epoch", "step", "iteration", "iter")
 WORD = r"[A-Za-z][\w./@-]*"
 PAIR = re.compile(
     rf"(?<!\w)(?P<name>(?:best )?{WORD}(?: {WORD})?)[*`\"']*(?P<note>\s*[(\[][^()\[\]]{{0,20}}[)\]])?"
@@ -56,7 +57,7 @@ AT_BEST = re.compile(
 """``test acc at best val acc: 0.75``, which is a test accuracy."""
 HEADING = re.compile(
     rf"(?<![\w/.-])({SPLIT_WORDS})(?:[ _-](?:set|results?|metrics|phase|split|subset|stats)){{0,3}}"
-    r"(?:[ _-](?:step|epoch|iter|iteration)\s*\d+)?\s*[:(\])|>-]+(?!\s*(?:[-+]?\.?\d|\[))",
+    rf"(?:[ _-](?:{'|'.join(COUNTERS)})\s*\d+)?\s*[:(\])|>-]+(?!\s*(?:[-+]?\.?\d|\[))",
     re.IGNORECASE,
 )
 """``Test set: …``, ``[val] …``: the split of the metrics that follow in a line. ``Test: [5/78]`` is of a batch."""
@@ -70,7 +71,7 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 """Colors and movements of a terminal."""
 NOT_FINITE = re.compile(r"(?<![\w'\".])(-?(?:nan|inf))(?![\w'\".(])", re.IGNORECASE)
 """A number that is not finite, in a Python dictionary."""
-COUNTER = re.compile(r"\b(epoch|step|iteration|iter)[ :=#]*(\d+)(?![\w.])(?!\s*(?:ms|sec|s)\b)", re.IGNORECASE)
+COUNTER = re.compile(rf"\b({'|'.join(COUNTERS)})[ :=#]*(\d+)(?![\w.])(?!\s*(?:ms|sec|s)\b)", re.IGNORECASE)
 """``Epoch 3``."""
 WRAPPED = re.compile(r"\b(?:np|numpy|jnp)\.\w+\(([^(),]*)\)|\btensor\(([^(),\[\]]*)[^()]*\)")
 """``np.float64(0.9)``, ``tensor(0.9, device='cuda:0')``: a number as NumPy and torch print it."""
@@ -140,7 +141,7 @@ class LineParser:
         if merges and self._is_open and not values.keys() & self.records[-1].keys():
             self.records[-1].update(values)
         else:
-            has_counter = any(name in values for name in ("epoch", "step", "iteration", "iter"))
+            has_counter = not values.keys().isdisjoint(COUNTERS)
             self.records.append(values if has_counter else {**values, **self._counters})
             self._is_open = merges
             if len(self.records) > MAX_RECORDS:

@@ -328,7 +328,7 @@ def step_key(rows: Sequence[Mapping[str, float]], name: str = "auto") -> str | N
     names = [name] if name != "auto" else [key for key in STEP_NAMES if any(key in row for row in rows)]
     usable = []
     for key in names:
-        known = [value for row in rows if math.isfinite(value := row.get(key, math.nan))]
+        known = _finite(rows, key)
         whole = all(0 <= value < MAX_STEP and value == int(value) for value in known)
         is_rising = all(b >= a for a, b in pairwise(known)) and (len(set(known)) > 1 or len(known) == 1)
         if whole and is_rising:
@@ -343,7 +343,7 @@ def falling_steps(records: Records, reported: ReportedMetrics) -> str | None:
     if step_key(rows) is not None:
         return None
     for key in STEP_NAMES:
-        known = [value for row in rows if math.isfinite(value := row.get(key, math.nan))]
+        known = _finite(rows, key)
         if any(b < a for a, b in pairwise(known)):
             return key
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -51,12 +51,20 @@ class Roles:
         return {role: column for role, column in named.items() if column is not None}
 
 
-def find_roles(frame: pd.DataFrame, given: Mapping[str, Any]) -> tuple[Roles, set[str]]:
+def option_text(role: str, column: str) -> str:
+    """Return a role and its column as an option of ``adamcmp import``."""
+    return f"--{role.replace('_', '-')} {column}"
+
+
+def find_roles(
+    frame: pd.DataFrame, given: Mapping[str, Any], written: Callable[[str, str], str] = option_text
+) -> tuple[Roles, set[str]]:
     """Return the roles of columns, and those that were guessed by name.
 
     Args:
         frame: the table.
         given: columns by role as the user has named them; ``none`` for a role that no column has.
+        written: returns a role and its column as the user writes them, for errors.
 
     Raises:
         InputError: a column does not exist, or there is no optimizer or no metric.
@@ -74,12 +82,12 @@ def find_roles(frame: pd.DataFrame, given: Mapping[str, Any]) -> tuple[Roles, se
         if role == "settings" or column is None or column == "none":
             continue
         if column not in frame.columns:
-            raise InputError(f"--{role.replace('_', '-')} {column}: no such column; {suggest_names(column, names)}")
+            raise InputError(f"{written(role, column)}: no such column; {suggest_names(column, names)}")
         roles = _with_role(roles, role, column)
     settings = tuple(given.get("settings") or ())
     for column in settings:
         if column not in frame.columns:
-            raise InputError(f"--setting {column}: no such column; {suggest_names(column, names)}")
+            raise InputError(f"{written('setting', column)}: no such column; {suggest_names(column, names)}")
     roles = replace(roles, settings=settings)
     for role in GUESSES:
         if given.get(role) is None and (column := _guess(names, GUESSES[role], set(roles.columns.values()))):

@@ -158,14 +158,14 @@ def unit_and_factors(
         or min(every, default=0.0) < 0
     ):
         return "", dict.fromkeys(names, 1.0)
+    train = {"train": _share_factor(values["train"])} if "train" in names else {}
+    names = {split: name for split, name in names.items() if split != "train"}
     for split, name in names.items():
-        if split != "train" and (mixed := mixed_units(results[split], higher=higher)):
+        if mixed := mixed_units(results[split], higher=higher):
             raise InputError(
                 f"{name}: some runs have shares ({mixed[0]:g}), others percentages ({mixed[1]:g}); let all have one "
                 f"unit, or give {setting}"
             )
-    train = {"train": _share_factor(values["train"])} if "train" in names else {}
-    names = {split: name for split, name in names.items() if split != "train"} or names
     largest = {split: max(values[split], default=0.0) for split in names}
     if not higher and 1 < max(largest.values()) <= CLEAR_PERCENTAGE:
         split = max(largest, key=lambda split: largest[split])

@@ -199,16 +199,18 @@ def _with_distinct_lr(runs: Sequence[Run], taken: Collection[tuple[float, float]
     """Return the runs of a trial with a learning rate that is larger by millionths if another trial has the same
     learning rate and λ, by which results identify trials.
     """
-    lr, steps = runs[0].optimizer.lr, 0
-    while (_with_lr(runs[0], lr, steps).optimizer.lr, runs[0].optimizer.weight_decay) in taken:
+    first, decay = _lr_and_decay(runs[0])
+    lr, steps = first, 0
+    while (lr, decay) in taken:
         steps += 1
-    return tuple(_with_lr(run, lr, steps) for run in runs) if steps else tuple(runs)
+        lr = float(f"{first * (1 + LR_STEP * steps):.10g}")
+    return tuple(_with_lr(run, lr) for run in runs) if steps else tuple(runs)
 
 
-def _with_lr(run: Run, lr: float, steps: int) -> Run:
-    optimizer = run.optimizer.model_copy(update={"lr": float(f"{lr * (1 + LR_STEP * steps):.10g}")})
+def _with_lr(run: Run, lr: float) -> Run:
+    optimizer = run.optimizer.model_copy(update={"lr": lr})
     number = run_id(run.task, rule_identity(optimizer), rule_identity(run.schedule), run.seed)
-    return replace(run, optimizer=optimizer, id=number) if steps else run
+    return replace(run, optimizer=optimizer, id=number)
 
 
 def _lr_and_decay(run: Run) -> tuple[float, float]:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from adamcmp.analysis.selection import FOREIGN_ENGINES
 from adamcmp.metrics.spec import MetricSpec, format_significant
 from adamcmp.storage.schema import CHECK_FILE
 from adamcmp.text_safety import to_one_line
@@ -69,11 +68,6 @@ def is_of_program(records: pd.DataFrame) -> bool:
     """Return whether runs are of a script or function."""
     settings = records["settings"].dropna().astype(str).tolist() if "settings" in records else []
     return bool(settings) and '"program":' in settings[-1]
-
-
-def is_foreign(records: pd.DataFrame) -> bool:
-    """Return whether another program has trained the runs: a script, a function, or one whose results are imported."""
-    return "engine" in records and bool(records["engine"].isin(FOREIGN_ENGINES).all())
 
 
 def first_check(study_dirs: Sequence[Path]) -> CheckFindings | None:

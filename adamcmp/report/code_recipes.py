@@ -16,11 +16,11 @@ import jinja2
 import pandas as pd
 
 from adamcmp.analysis import TRIAL_KEY, best_trials, split_by_task, task_metrics, trials_table
+from adamcmp.analysis.selection import is_foreign
 from adamcmp.errors import InputError, one_line, suggest_names
 from adamcmp.figures.axis_labels import metric_label
 from adamcmp.metrics.spec import LOSS_TEXTS
 from adamcmp.optim.schedules import restart_periods
-from adamcmp.report.check_table import is_foreign
 from adamcmp.report.formatting import format_mean_ci
 from adamcmp.report.optimizer_code import keras_optimizer, optax_optimizer, torch_optimizer
 from adamcmp.report.program_code import program_code

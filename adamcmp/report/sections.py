@@ -14,10 +14,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from adamcmp.analysis import TaskRecords
+from adamcmp.analysis.selection import is_foreign
 from adamcmp.figures.axis_labels import decay_name, metric_name
 from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report.answer import format_answer
-from adamcmp.report.check_table import is_foreign
 from adamcmp.report.formatting import describe_mixed_origins, format_seeds, join_unique, runs_hash, wall_seconds
 from adamcmp.report.report_input import TaskReport
 from adamcmp.report.tables import baseline, leaderboard_display

@@ -89,14 +89,7 @@ def format_headline(verdict: Verdict, error: MetricSpec) -> str:
         case "open":
             return f"{pair}: no significant difference: {numbers}"
         case _:
-            failed = [
-                arm
-                for arm, lost, runs in (
-                    (verdict.a, verdict.lost_a, verdict.runs_a),
-                    (verdict.b, verdict.lost_b, verdict.runs_b),
-                )
-                if runs and lost == runs
-            ]
+            failed = [arm for arm, lost, runs in _lost_runs(verdict) if runs and lost == runs]
             why = (
                 f"every run of {' and '.join(failed)} failed"
                 if verdict.n == 0 and failed
@@ -176,10 +169,16 @@ def _more_tuning_seeds(verdict: Verdict) -> str:
 
 def format_lost(verdict: Verdict) -> str:
     """Return which optimizer diverged or failed on how many held-out seeds."""
-    sides = ((verdict.a, verdict.lost_a, verdict.runs_a), (verdict.b, verdict.lost_b, verdict.runs_b))
     return "; ".join(
-        f"{arm} diverged or failed on {lost} of {runs} held-out seeds" for arm, lost, runs in sides if lost
+        f"{arm} diverged or failed on {lost} of {runs} held-out seeds"
+        for arm, lost, runs in _lost_runs(verdict)
+        if lost
     )
+
+
+def _lost_runs(verdict: Verdict) -> tuple[tuple[str, int, int], ...]:
+    """Return each optimizer with its held-out seeds that diverged or failed, and all of its held-out seeds."""
+    return (verdict.a, verdict.lost_a, verdict.runs_a), (verdict.b, verdict.lost_b, verdict.runs_b)
 
 
 def format_sources(verdict: Verdict, error: MetricSpec) -> str:

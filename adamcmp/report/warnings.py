@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from adamcmp.analysis import TRIAL_KEY, Verdict, task_metrics, tuning_runs
+from adamcmp.analysis.selection import is_foreign, is_imported
 from adamcmp.analysis.selection_uncertainty import MIN_WIN_SHARE
 from adamcmp.figures.axis_labels import format_tick
-from adamcmp.report.check_table import is_foreign
 
 MIN_TUNING_SEEDS = 5
 """Tuning seeds that are proposed if no interval can be computed."""
@@ -21,7 +20,12 @@ EXTEND = "study.extend=5"
 """The setting that widens a grid while its best trial is at the boundary."""
 
 
-NOTHING_DIVERGED = re.compile(r"\b0 diverged")
+EXAMPLES_FIX = {
+    "imported": "Only results with an error per test example show this noise",
+    "script": "Write one error per test example to {folder}/test_errors.npy",
+    "function": "Call trial.report_examples with one error per test example",
+}
+"""How runs get errors per test example, by their engine."""
 
 
 class ReportWarning(NamedTuple):
@@ -60,8 +64,7 @@ def collect_warnings(
         *_unequal(board, records),
         *_examples(verdicts, records),
     ]
-    is_imported = "engine" in records and bool((records["engine"] == "imported").all())
-    return [warning._replace(fix="") for warning in warnings] if is_imported else warnings
+    return [warning._replace(fix="") for warning in warnings] if is_imported(records) else warnings
 
 
 def _impossible_shares(records: pd.DataFrame) -> list[ReportWarning]:
@@ -118,7 +121,7 @@ def _note_warning(note: str, *, is_own: bool) -> tuple[str, str]:
     if "held-out seeds" in note:
         how = " (train.clip_norm=1)" if is_own else ""
         return note, f"Lower the learning rate or clip gradients{how}"
-    if note.startswith("no ") and NOTHING_DIVERGED.search(note):
+    if note.startswith("no ") and ": 0 diverged" in note:
         return note, "Correct the cause, and run the same sweep again: it trains failed runs"
     if note.startswith("no "):
         return note, "Search smaller learning rates"
@@ -190,17 +193,8 @@ def _unequal(board: pd.DataFrame, records: pd.DataFrame) -> list[ReportWarning]:
 
 def _examples(verdicts: Sequence[Verdict], records: pd.DataFrame) -> list[ReportWarning]:
     example_counts = {verdict.examples for verdict in verdicts if verdict.kind != "none"}
-    settings = str(records["settings"].iloc[-1]) if len(records) else ""
-    fix = "Train these runs again to store per-example errors"
-    if '"imported":' in settings:
-        fix = "Only results with an error per test example show this noise"
-    elif '"program":' in settings:
-        is_script = '"kind":"script"' in settings.replace(" ", "")
-        fix = (
-            "Write one error per test example to {folder}/test_errors.npy"
-            if is_script
-            else "Call trial.report_examples with one error per test example"
-        )
+    engine = str(records["engine"].iloc[-1]) if len(records) else ""
+    fix = EXAMPLES_FIX.get(engine, "Train these runs again to store per-example errors")
     if "ignored" in example_counts:
         return [ReportWarning("", "test examples are not counted: these runs store no per-example errors", fix)]
     if "bounded" in example_counts:

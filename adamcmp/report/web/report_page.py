@@ -20,11 +20,11 @@ import jinja2
 import pandas as pd
 
 from adamcmp.analysis import tuning_runs
+from adamcmp.analysis.selection import is_foreign
 from adamcmp.analysis.verdicts import Verdict
 from adamcmp.figures.axis_labels import format_tick
 from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report.answer import format_answer
-from adamcmp.report.check_table import is_foreign
 from adamcmp.report.formatting import NO_VALUE, format_mean_ci, format_seeds, join_unique
 from adamcmp.report.report_input import ReportInput, TaskReport, across_tables, claims_report_table
 from adamcmp.report.sections import (

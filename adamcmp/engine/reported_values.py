@@ -24,8 +24,8 @@ from adamcmp.metrics.names import (
     is_higher_better,
     metric_of,
     split_of,
-    unit_and_factors,
 )
+from adamcmp.plan.metric_units import unit_and_factors
 from adamcmp.plan.programs import ReportedMetrics
 
 STEP_NAMES = ("step", "global_step", "iteration", "iter", "steps", "epoch")

@@ -16,7 +16,8 @@ import pandas as pd
 
 from adamcmp.errors import InputError
 from adamcmp.importing.roles import Roles
-from adamcmp.metrics.names import is_higher_better, metric_of, unit_and_factors
+from adamcmp.metrics.names import is_higher_better, metric_of
+from adamcmp.plan.metric_units import unit_and_factors
 from adamcmp.plan.run_ids import canonical_json, short_hash
 from adamcmp.text_safety import to_one_line
 

@@ -69,6 +69,20 @@ def test_a_command_on_a_fresh_machine_has_no_variables_programs_or_caches_of_thi
     assert not Path(home).exists()
 
 
+def test_wording_reads_files_that_are_not_tracked_yet(tmp_path):
+    (tmp_path / "scripts").mkdir()
+    shutil.copy2(ROOT / "scripts" / "wording", tmp_path / "scripts")
+    (tmp_path / "old.py").write_text("size = 1\n")
+    git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"], ["commit", "-qm", "two", "--allow-empty"]):
+        subprocess.run([*git, *words], check=True)
+    command = [sys.executable, tmp_path / "scripts" / "wording", "--added"]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    (tmp_path / "new.py").write_text("size = 1\nknown = 2\n")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (1, "new.py:2: name its content")
+
+
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory):
     """The working tree's tracked files, to be changed by scripts that write into the repository."""

@@ -198,8 +198,8 @@ def _validation_name(names: Sequence[str], settings: MetricSettings) -> str:
             f'no validation metric is reported; {_found(names)} Print one, such as {{"val_acc": 0.91}}, or name it: '
             "metrics.validation=NAME"
         )
-    if known := _by_preference(candidates):
-        return known[0]
+    if preferred := _by_preference(candidates):
+        return preferred[0]
     measured = [name for name in candidates if not re.search(r"time|second|runtime|samples|steps|epoch", name)]
     if len(measured) == 1:
         return measured[0]
@@ -211,8 +211,8 @@ def _validation_name(names: Sequence[str], settings: MetricSettings) -> str:
 def _by_preference(names: Sequence[str]) -> list[str]:
     """Return the names of well-known metrics, the one that is taken for the primary one first."""
     order = {word: i for i, word in enumerate(ORDER)}
-    known = [name for name in names if base_metric(name) in order]
-    return sorted(known, key=lambda name: (order[base_metric(name)], metric_of(name) not in order))
+    primary = [name for name in names if base_metric(name) in order]
+    return sorted(primary, key=lambda name: (order[base_metric(name)], metric_of(name) not in order))
 
 
 def _name_of(names: Sequence[str], split: str, validation: str, given: str | None) -> str | None:
@@ -328,11 +328,11 @@ def step_key(rows: Sequence[Mapping[str, float]], name: str = "auto") -> str | N
     names = [name] if name != "auto" else [key for key in STEP_NAMES if any(key in row for row in rows)]
     usable = []
     for key in names:
-        known = _finite(rows, key)
-        whole = all(0 <= value < MAX_STEP and value == int(value) for value in known)
-        is_rising = all(b >= a for a, b in pairwise(known)) and (len(set(known)) > 1 or len(known) == 1)
+        values = _finite(rows, key)
+        whole = all(0 <= value < MAX_STEP and value == int(value) for value in values)
+        is_rising = all(b >= a for a, b in pairwise(values)) and (len(set(values)) > 1 or len(values) == 1)
         if whole and is_rising:
-            usable.append((key, len(set(known))))
+            usable.append((key, len(set(values))))
     most = max((count for _, count in usable), default=0)  # "epoch" may be finer than a "step" of another loop
     return next((key for key, count in usable if count == most), None)
 
@@ -343,8 +343,7 @@ def falling_steps(records: Records, reported: ReportedMetrics) -> str | None:
     if step_key(rows) is not None:
         return None
     for key in STEP_NAMES:
-        known = _finite(rows, key)
-        if any(b < a for a, b in pairwise(known)):
+        if any(b < a for a, b in pairwise(_finite(rows, key))):
             return key
     return None
 

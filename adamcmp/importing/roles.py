@@ -57,13 +57,13 @@ def option_text(role: str, column: str) -> str:
 
 
 def find_roles(
-    frame: pd.DataFrame, given: Mapping[str, Any], written: Callable[[str, str], str] = option_text
+    frame: pd.DataFrame, requested: Mapping[str, Any], written: Callable[[str, str], str] = option_text
 ) -> tuple[Roles, set[str]]:
     """Return the roles of columns, and those that were guessed by name.
 
     Args:
         frame: the table.
-        given: columns by role as the user has named them; ``none`` for a role that no column has.
+        requested: columns by role as the user has named them; ``none`` for a role that no column has.
         written: returns a role and its column as the user writes them, for errors.
 
     Raises:
@@ -78,22 +78,22 @@ def find_roles(
         raise InputError("the table has no rows")
     names = [str(name) for name in frame.columns if frame[name].notna().any()]
     roles, guessed = Roles(), set[str]()
-    for role, column in given.items():
+    for role, column in requested.items():
         if role == "settings" or column is None or column == "none":
             continue
         if column not in frame.columns:
             raise InputError(f"{written(role, column)}: no such column; {suggest_names(column, names)}")
         roles = _with_role(roles, role, column)
-    settings = tuple(given.get("settings") or ())
+    settings = tuple(requested.get("settings") or ())
     for column in settings:
         if column not in frame.columns:
             raise InputError(f"{written('setting', column)}: no such column; {suggest_names(column, names)}")
     roles = replace(roles, settings=settings)
     for role in GUESSES:
-        if given.get(role) is None and (column := _guess(names, GUESSES[role], set(roles.columns.values()))):
+        if requested.get(role) is None and (column := _guess(names, GUESSES[role], set(roles.columns.values()))):
             roles, guessed = _with_role(roles, role, column), guessed | {role}
-    roles, metric_guesses = _guess_metrics(frame, names, roles, given)
-    _check_texts(frame, names, roles, given)
+    roles, metric_guesses = _guess_metrics(frame, names, roles, requested)
+    _check_texts(frame, names, roles, requested)
     if roles.optimizer is None:
         raise InputError(f"no column is known as the optimizer; give --optimizer COLUMN. {_columns_text(names)}")
     if roles.validation is None and roles.test is None:
@@ -125,7 +125,7 @@ def _guess(names: Sequence[str], candidates: Sequence[str], taken: set[str]) -> 
 
 
 def _guess_metrics(
-    frame: pd.DataFrame, names: Sequence[str], roles: Roles, given: Mapping[str, Any]
+    frame: pd.DataFrame, names: Sequence[str], roles: Roles, requested: Mapping[str, Any]
 ) -> tuple[Roles, set[str]]:
     """Return the roles with metrics: the same metric on each split, and not a loss if there is another."""
     guessed = set[str]()
@@ -138,14 +138,14 @@ def _guess_metrics(
         order = sorted(by_split["validation"] or by_split["test"], key=lambda name: _preference(metric_of(name)))
         wanted = metric_of(order[0]) if order else None
     for role in METRIC_ROLES:
-        if getattr(roles, role) is None and given.get(role) is None and wanted is not None:
+        if getattr(roles, role) is None and requested.get(role) is None and wanted is not None:
             column = next((n for n in free if split_of(n) == role and metric_of(n) == wanted), None)
             if column is not None:
                 roles, guessed = _with_role(roles, role, column), guessed | {role}
     return roles, guessed
 
 
-def _check_texts(frame: pd.DataFrame, names: Sequence[str], roles: Roles, given: Mapping[str, Any]) -> None:
+def _check_texts(frame: pd.DataFrame, names: Sequence[str], roles: Roles, requested: Mapping[str, Any]) -> None:
     """Refuse a metric that is written as text, which would be left out.
 
     Raises:
@@ -153,7 +153,7 @@ def _check_texts(frame: pd.DataFrame, names: Sequence[str], roles: Roles, given:
     """
     for name in names:
         role = split_of(name)
-        if role not in ("validation", "test") or getattr(roles, role) is not None or given.get(role) == "none":
+        if role not in ("validation", "test") or getattr(roles, role) is not None or requested.get(role) == "none":
             continue
         if is_higher_better(metric_of(name)) is not None and not pd.api.types.is_numeric_dtype(frame[name]):
             is_number = pd.to_numeric(frame[name], errors="coerce").notna()

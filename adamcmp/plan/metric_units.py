@@ -73,16 +73,16 @@ def unit_and_factors(
             "percent, share or none"
         )
     factors = {split: _share_factor(values[split]) for split in names}
-    known = [split for split in names if largest[split] > 0]
-    if len({factors[split] for split in known}) > 1:
-        shares, percentages = ([s for s in known if (factors[s] == 1.0) == is_first] for is_first in (True, False))
+    positive = [split for split in names if largest[split] > 0]
+    if len({factors[split] for split in positive}) > 1:
+        shares, percentages = ([s for s in positive if (factors[s] == 1.0) == is_first] for is_first in (True, False))
         if min(largest[s] for s in percentages) < UNIT_GAP * max(largest[s] for s in shares):
             both = " and ".join(f"{names[s]} ({largest[s]:g})" for s in (shares[0], percentages[0]))
             raise InputError(f"{both}: are both shares or percentages? Give {setting}, such as percent or share")
-    if known:  # a split of zeros shows no unit
-        factors |= {split: factors[known[0]] for split in names if split not in known}
-    if train and not higher and known:  # few errors on training data may be less than 1 %
-        train = {"train": factors[known[0]]}
+    if positive:  # a split of zeros shows no unit
+        factors |= {split: factors[positive[0]] for split in names if split not in positive}
+    if train and not higher and positive:  # few errors on training data may be less than 1 %
+        train = {"train": factors[positive[0]]}
     return "%", factors | train
 
 

@@ -29,6 +29,8 @@ VALUE = rf"(?P<value>{NUMBER})(?:\s*/\s*(?P<total>\d+)(?![\d.]))?\s*(?P<percent>
 MARKS = (":", "=", "->", "→")
 """Marks between a name and its value."""
 COUNTERS = ("epoch", "step", "iteration", "iter")
+PLAIN_COLUMNS = {*COUNTERS, "lr", "time", "seconds", "secs"}
+"""Columns next to metrics in a table whose columns are separated by single spaces."""
 WORD = r"[A-Za-z][\w./@-]*"
 PAIR = re.compile(
     rf"(?<!\w)(?P<name>(?:best )?{WORD}(?: {WORD})?)[*`\"']*(?P<note>\s*[(\[][^()\[\]]{{0,20}}[)\]])?"
@@ -49,12 +51,13 @@ ON_SPLIT = re.compile(
     re.IGNORECASE,
 )
 """``Accuracy of the network on the 10000 test images: 54 %``."""
-AT_BEST = re.compile(
-    rf"\b(?P<name>(?:{SPLIT_WORDS})[ _](?:{METRIC_WORDS}))\s+(?:at|@|for|with)\s+(?:the )?best\s[\w ]{{0,30}}?"
-    rf"\s*(?:{'|'.join(MARKS)})\s*{VALUE}",
+AT_TIME = re.compile(
+    rf"\b(?P<name>(?:best )?(?:{SPLIT_WORDS})(?: set)?[ _/.-](?:{METRIC_WORDS}))\s+(?:at|@|for|with|after|in|of)\s+"
+    rf"(?:(?:the )?best\s[\w ]{{0,30}}?|(?:{'|'.join(COUNTERS)})\s*\d+|\d+ (?:{'|'.join(COUNTERS)})s?)"
+    rf"\s*(?:{'|'.join(MARKS)}|is|was)\s*{VALUE}",
     re.IGNORECASE,
 )
-"""``test acc at best val acc: 0.75``, which is a test accuracy."""
+"""``test acc at best val acc: 0.75``, which is a test accuracy; ``val acc after epoch 3: 0.7``."""
 HEADING = re.compile(
     rf"(?<![\w/.-])({SPLIT_WORDS})(?:[ _-](?:set|results?|metrics|phase|split|subset|stats)){{0,3}}"
     rf"(?:[ _-](?:{'|'.join(COUNTERS)})\s*\d+)?\s*[:(\])|>-]+(?!\s*(?:[-+]?\.?\d|\[))",
@@ -102,6 +105,7 @@ class LineParser:
         self._pattern = re.compile(pattern) if pattern else None
         self._is_open = False
         self._columns: list[str] = []
+        self._is_plain = False
         self._counters: Record = {}
         self.records: list[Record] = []
 
@@ -127,13 +131,16 @@ class LineParser:
 
     def _table_row(self, line: str) -> Record:
         """Return the values of a row of a table whose heading was printed before; remember a heading."""
-        if self._columns and len(cells := split_cells(line)) == len(self._columns):
+        cells = (line.split() if self._is_plain else split_cells(line)) if self._columns else []
+        is_row = len(cells) == len(self._columns) > 0
+        if is_row and not (self._is_plain and None in map(read_number, cells)):
             pairs = zip(self._columns, cells, strict=True)
             values = {name: n for name, cell in pairs if (n := read_number(cell)) is not None}
             if any(split_of(name) for name in values):
                 return values
-        if may_name_split(line) and is_heading(cells := split_cells(line)):
+        if may_name_split(line) and (is_heading(cells := split_cells(line)) or is_plain_heading(cells := line.split())):
             self._columns = column_names(cells)
+            self._is_plain = len(split_cells(line)) != len(cells)
         return {}
 
     def _add(self, values: Record, *, merges: bool) -> Record:
@@ -167,7 +174,7 @@ def named_values(line: str) -> Record:
     matches = list(PAIR.finditer(line)) if any(mark in line for mark in MARKS) else []
     if may_name_split(line):
         headings = [(match.end(), match[1].lower()) for match in HEADING.finditer(line)]
-        matches += [*PHRASE.finditer(line), *ON_SPLIT.finditer(line), *AT_BEST.finditer(line)]
+        matches += [*PHRASE.finditer(line), *ON_SPLIT.finditer(line), *AT_TIME.finditer(line)]
     if headings:
         matches += BARE.finditer(line, headings[0][0])
     if not matches:
@@ -257,6 +264,18 @@ def is_heading(cells: Sequence[str]) -> bool:
         and len(set(cells)) == len(cells)
         and all(re.fullmatch(rf"{WORD}(?: {WORD})?", cell) for cell in cells)
         and any(split_of(cell) is not None and metric_of(cell) for cell in cells)
+    )
+
+
+def is_plain_heading(words: Sequence[str]) -> bool:
+    """Return whether words between single spaces are a heading, not a sentence: all name metrics, counters or times.
+
+    >>> is_plain_heading(["epoch", "val_acc"]), is_plain_heading(["computing", "val_loss", "now"])
+    (True, False)
+    """
+    return is_heading(words) and all(
+        word.lower() in PLAIN_COLUMNS or is_higher_better(word) is not None or ("_" in word and split_of(word))
+        for word in words
     )
 
 

@@ -301,8 +301,8 @@ def to_evaluations(
 def _numbered(rows: list[Record], name: str, reported: ReportedMetrics) -> tuple[list[Record], list[int]]:
     """Return evaluations with their steps: as reported, else counted from 1. Those of one step are one evaluation.
 
-    A line without a step after the last step is a summary, such as of the best evaluation. It adds values to the last
-    evaluation; it replaces them only where it also has the test metric.
+    A line after the last step, without a step or with an earlier one, is a summary, such as of the best evaluation. It
+    adds values to the last evaluation; it replaces them only where it also has the test metric.
     """
     key = step_key(rows, name)
     if key is None:
@@ -312,7 +312,7 @@ def _numbered(rows: list[Record], name: str, reported: ReportedMetrics) -> tuple
     merged: dict[int, Record] = {}
     last = 0
     for row in rows:
-        is_summary = not math.isfinite(row.get(key, math.nan))
+        is_summary = not row.get(key, math.nan) >= last
         last = last if is_summary else int(row[key])
         before = merged.get(last, {})
         replaces = not is_summary or reported.test is None or reported.test in row
@@ -323,12 +323,14 @@ def _numbered(rows: list[Record], name: str, reported: ReportedMetrics) -> tuple
 def step_key(rows: Sequence[Mapping[str, float]], name: str = "auto") -> str | None:
     """Return the name of the values that are the steps of evaluations; None: they are counted.
 
-    Steps are whole numbers that do not fall.
+    Steps are whole numbers that do not fall, except in a last line that names an earlier evaluation, the best one.
     """
     names = [name] if name != "auto" else [key for key in STEP_NAMES if any(key in row for row in rows)]
     usable = []
     for key in names:
         values = _finite(rows, key)
+        if len(values) > 2 and values[-1] < values[-2] and values[-1] in values[:-1]:
+            del values[-1]
         whole = all(0 <= value < MAX_STEP and value == int(value) for value in values)
         is_rising = all(b >= a for a, b in pairwise(values)) and (len(set(values)) > 1 or len(values) == 1)
         if whole and is_rising:
@@ -337,12 +339,18 @@ def step_key(rows: Sequence[Mapping[str, float]], name: str = "auto") -> str | N
     return next((key for key, count in usable if count == most), None)
 
 
-def falling_steps(records: Records, reported: ReportedMetrics) -> str | None:
+def time_of(records: Records, reported: ReportedMetrics, name: str = "auto") -> str:
+    """Return the unit of the steps of a run's evaluations: ``epoch`` or ``step``."""
+    rows = [record for record in records if reported.validation in record]
+    return "epoch" if (step_key(rows, name) or "").startswith("epoch") else "step"
+
+
+def falling_steps(records: Records, reported: ReportedMetrics, name: str = "auto") -> str | None:
     """Return the name of steps that fall from one evaluation to the next; None if steps are used or not reported."""
     rows = [record for record in records if reported.validation in record]
-    if step_key(rows) is not None:
+    if step_key(rows, name) is not None:
         return None
-    for key in STEP_NAMES:
+    for key in STEP_NAMES if name == "auto" else (name,):
         if any(b < a for a, b in pairwise(_finite(rows, key))):
             return key
     return None

@@ -21,7 +21,7 @@ from typing import Any, Self
 from adamcmp import signals
 from adamcmp.config.schema import ExecutionSettings
 from adamcmp.engine.program_training import OUTPUT_FOLDER, ProgramLimits, unread_line
-from adamcmp.engine.reported_values import falling_steps, find_metrics, to_evaluations
+from adamcmp.engine.reported_values import falling_steps, find_metrics, time_of, to_evaluations
 from adamcmp.engine.run_result import RunResult
 from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.errors import InputError
@@ -80,6 +80,8 @@ class ProgramCheck:
     """Peak memory of a run."""
     shortened: int = 1
     """Factor by which check runs were shorter."""
+    time: str = "step"
+    """Unit of the steps of evaluations: ``step`` or ``epoch``."""
     notes: tuple[str, ...] = field(default=())
 
     @classmethod
@@ -237,9 +239,11 @@ def check_program(
     )  # fmt: skip
     output = max((result.resources.get("output_bytes", 0.0) for result in good), default=0.0)
     notes = _notes(check, task, output)
-    if falling := next((key for result in good if (key := falling_steps(result.records, reported))), None):
+    step_name = task.program.metrics.step
+    if falling := next((key for result in good if (key := falling_steps(result.records, reported, step_name))), None):
         notes.append(f"values of {falling} fall between evaluations, so that evaluations are numbered")
-    check = replace(check, notes=tuple(notes))
+    times = {time_of(result.records, reported, step_name) for result in good}
+    check = replace(check, notes=tuple(notes), time=times.pop() if len(times) == 1 else "step")
     check.save(study_dir)
     return check, stored
 

@@ -120,5 +120,5 @@ def tick_labels(values: Sequence[float]) -> list[str]:
 
 
 def time_label(table: pd.DataFrame) -> str:
-    """Return the label of an axis of training time: ``step`` where epochs are not known (column ``time_axis``)."""
+    """Return the label of an axis of training time: ``step`` if the column ``time_axis`` says so, else ``epoch``."""
     return "step" if "time_axis" in table and (table["time_axis"] == "step").all() else "epoch"

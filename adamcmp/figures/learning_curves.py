@@ -48,7 +48,7 @@ def learning_curves_figure(means: pd.DataFrame) -> Figure:
         factor, unit = display_unit(metric, criteria)
         draw_mean_curves(ax, means, metric, factor, look)
         ax.set(xlabel=time_label(means), ylabel=with_unit(metric_label(metric, criteria), unit))
-        if time_label(means) == "step":
+        if "time_axis" in means:  # steps or epochs of a program: whole numbers
             ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     for ax in axes[:-1] if current_style().is_narrow else ():
         ax.set_xlabel("")

@@ -31,7 +31,7 @@ SYNONYMS = {
     "acc1": "acc_1", "top5": "acc_5", "top_5": "acc_5", "acc5": "acc_5",
 }  # fmt: skip
 """Names of one metric: ``val_acc`` and ``test_accuracy`` belong together."""
-QUALIFIERS = frozenset({"best", "final", "last", "mean", "avg", "average", "ema", "total"})
+QUALIFIERS = frozenset({"best", "final", "last", "mean", "avg", "average", "ema", "total", "set"})
 """Words before a metric that do not make it another one."""
 
 

@@ -29,6 +29,8 @@ class CheckFindings(NamedTuple):
     notes: tuple[str, ...]
     text: str
     """Metrics, and time, memory and cores of a run."""
+    time: str = "step"
+    """Unit of the steps of evaluations: ``step`` or ``epoch``."""
 
 
 def load_check(study_dir: Path) -> CheckFindings | None:
@@ -49,9 +51,8 @@ def load_check(study_dir: Path) -> CheckFindings | None:
         notes = tuple(to_one_line(str(note)) for note in loaded["notes"])
         if "noise" not in loaded:
             notes += ("The check was stored by an earlier version of adamcmp, so that its noise is not shown.",)
-        return CheckFindings(
-            pd.DataFrame(rows, columns=["source", "meaning", "spread", "runs"]), notes, to_one_line(text)
-        )
+        frame = pd.DataFrame(rows, columns=["source", "meaning", "spread", "runs"])
+        return CheckFindings(frame, notes, to_one_line(text), "epoch" if loaded.get("time") == "epoch" else "step")
     except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError):
         return None
 

@@ -243,8 +243,9 @@ def build_task_report(task: TaskRecords, reported: ReportInput, about: Collectio
     ]
     if records["epochs"].isna().all():
         timed = ("learning_curves", "ranks", "metrics_along")
+        time = check.time if check is not None else "step"
         report_tables = [
-            table._replace(raw=table.raw.assign(time_axis="step")) if table.name in timed else table
+            table._replace(raw=table.raw.assign(time_axis=time)) if table.name in timed else table
             for table in report_tables
         ]
     flips = rank_over_time.count_rank_flips(order)

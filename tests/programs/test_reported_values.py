@@ -15,6 +15,7 @@ from adamcmp.engine.reported_values import (
     read_examples,
     read_metric_file,
     read_reported_files,
+    time_of,
     to_evaluations,
 )
 from adamcmp.errors import InputError
@@ -88,6 +89,13 @@ def parsed(*lines, pattern=None):
                 {"test_acc": 0.85},
             ],
         ),
+        (
+            ["Validation accuracy at epoch 1: 0.8", "Test accuracy after 1 epoch was 70 %"],
+            [{"validation_accuracy": 0.8, "epoch": 1.0, "test_accuracy": 0.7}],
+        ),
+        (["Best val acc at epoch 12: 0.9"], [{"best_val_acc": 0.9, "epoch": 12.0}]),
+        (["epoch train_loss val_acc", "1 0.5 0.8", "2 0.4 saved"], [{"epoch": 1.0, "train_loss": 0.5, "val_acc": 0.8}]),
+        (["computing val_loss now", "1 2 3"], []),
         (["Best val acc: 0.80, test acc at best val acc: 0.75"], [{"best_val_acc": 0.8, "test_acc": 0.75}]),
         (
             ["Train Loss: 0.5 Acc: 0.9 | Val Loss: 0.6 Acc: 0.8"],
@@ -200,6 +208,23 @@ def test_a_summary_without_a_step_replaces_no_test_metric():
         assert [(e.step, e.validation_error, e.test_error) for e in evaluations] == [(1, 0.91, 0.81), (2, 0.92, 0.82)]
     records = parsed(*lines, "Final: val acc: 93% test acc: 94%")
     assert to_evaluations(records, find_metrics([records], MetricSettings()))[-1].test_error == 0.94
+
+
+@pytest.mark.parametrize(
+    ("summary", "last"),
+    [
+        ("Best epoch: 2, val acc: 0.9", (3, 0.85, 0.75)),
+        ("Val acc at epoch 2: 0.9", (3, 0.85, 0.75)),
+        ("Best epoch: 2 | val acc: 0.9 | test acc: 0.8", (3, 0.9, 0.8)),
+    ],
+)
+def test_a_summary_of_an_earlier_epoch_loses_neither_steps_nor_test_metric(summary, last):
+    epochs = [(1, 0.8, 0.7), (2, 0.9, 0.8), (3, 0.85, 0.75)]
+    records = parsed(*(f"Epoch {i}: val acc {val}, test acc {test}" for i, val, test in epochs), summary)
+    reported = find_metrics([records], MetricSettings())
+    evaluations = to_evaluations(records, reported)
+    assert [(e.step, e.validation_error, e.test_error) for e in evaluations] == [*epochs[:2], last]
+    assert (time_of(records, reported), falling_steps(records, reported)) == ("epoch", None)
 
 
 def test_evaluations_of_one_step_are_one_and_falling_steps_are_numbered():

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import pytest
 
@@ -98,6 +99,8 @@ def test_a_script_is_swept_and_judged_on_held_out_seeds(folder):
     assert [run["value"] for run in check["runs"] if run["purpose"] == "same seed"] == [check["runs"][0]["value"]]
     page = study.report()
     text = (page.parent / "report.md").read_text()
+    assert check["time"] == "epoch"
+    assert set(pd.read_csv(page.parent / "learning_curves.csv")["time_axis"]) == {"epoch"}
     assert "Noise floor" in text
     assert "between seeds" in text
     del check["noise"]  # as an earlier version has stored it

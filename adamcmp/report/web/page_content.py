@@ -106,7 +106,7 @@ def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
     """Return the learning curves of all runs of a task's trials, in the units in which they are shown.
 
     ``runs`` has one row per run: trial, seed, stage, status, and the index in ``steps`` of its evaluations; ``values``
-    has for each metric one list per run.
+    has for each metric one list per run, and ``time`` names the axis of steps.
     """
     report = _on_page(report)
     criteria = report.criteria
@@ -134,7 +134,8 @@ def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
     metrics = [
         {"key": name, "name": metric_label(name, criteria), "unit": display_unit(name, criteria)[1]} for name in names
     ]
-    return {"metrics": metrics, "steps": [list(step) for step in steps], "runs": rows, "values": values}
+    time = report.check.time if report.check is not None else "step"
+    return {"time": time, "metrics": metrics, "steps": [list(step) for step in steps], "runs": rows, "values": values}
 
 
 def _runs_with_trial(report: TaskReport) -> pd.DataFrame:

@@ -206,7 +206,7 @@ class Cells {
     const unit = about.unit ? ` (${about.unit})` : "";
     lineChart(this.chart, {
       lines: lines.filter((line) => line.x.length),
-      x: { label: "step" },
+      x: { label: this.curves.time },
       y: { label: about.name + unit, unit: about.unit, log: scale === "log" },
     });
   }

@@ -110,7 +110,7 @@ def _columns_text(names: Sequence[str]) -> str:
     return f"Columns: {', '.join(names[:30])}{', …' if len(names) > 30 else ''}"
 
 
-def _words(name: str) -> str:
+def last_words(name: str) -> str:
     """Return the last part of a name in small letters: ``config.Learning Rate`` is ``learning_rate``."""
     return re.sub(r"[\s-]+", "_", re.split(r"[./]", name)[-1].strip()).lower()
 
@@ -119,7 +119,7 @@ def _guess(names: Sequence[str], candidates: Sequence[str], taken: set[str]) -> 
     free = [name for name in names if name not in taken]
     for candidate in candidates:
         for name in free:
-            if _words(name) == candidate:
+            if last_words(name) == candidate:
                 return name
     return None
 

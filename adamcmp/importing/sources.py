@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -115,6 +116,8 @@ def read_table_file(path: Path) -> pd.DataFrame:
                 raise InputError(f"{path}: unknown kind of file; known: {', '.join(TABLE_SUFFIXES)}")
     except InputError:
         raise
+    except UnicodeError as error:
+        raise InputError(f"{path}: is not text in UTF-8 ({one_line(error)}); save it in this encoding") from error
     except Exception as error:  # damaged files make libraries raise anything
         raise InputError(f"{path}: cannot be read as {suffix[1:]} ({one_line(error)})") from error
     if frame.empty:
@@ -213,7 +216,7 @@ def _wandb_run(path: Path) -> dict[str, Any]:
     with require_extra("a folder of Weights & Biases", "wandb"):
         from google.protobuf.message import DecodeError
         from wandb.proto import wandb_internal_pb2
-    run = dict[str, Any]()
+    run: dict[str, Any] = {"state": "crashed"}  # until its last message says otherwise
     try:
         for data in log_messages(path.read_bytes()):
             record = wandb_internal_pb2.Record()
@@ -228,10 +231,12 @@ def _wandb_run(path: Path) -> dict[str, Any]:
                 run |= {key: value for key, value in _wandb_items(record.history.item).items() if value is not None}
             elif kind == "summary":
                 run |= _wandb_items(record.summary.update)
+            elif kind == "exit":
+                run["state"] = "failed" if record.exit.exit_code else "finished"
     except (DecodeError, OSError, ValueError) as error:
-        if not run:
+        if len(run) == 1:
             raise InputError(f"{path}: is not a run of Weights & Biases ({one_line(error)})") from error
-    if not run:
+    if len(run) == 1:
         raise InputError(f"{path}: holds no run of Weights & Biases")
     return {key: value for key, value in _flat(run).items() if not key.startswith("_wandb")}
 
@@ -273,6 +278,7 @@ def _wandb_items(items: Any) -> dict[str, Any]:
 
 def _read_mlflow(uri: str) -> ImportedRuns:
     """Return parameters, tags and last metrics of all runs of an MLflow store."""
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # it is only read
     with require_extra("an MLflow store", "mlflow"):
         import mlflow
     try:
@@ -284,7 +290,8 @@ def _read_mlflow(uri: str) -> ImportedRuns:
                 seconds = ((run.info.end_time or 0) - (run.info.start_time or 0)) / 1000
                 runs.append({
                     "experiment": experiment.name, **run.data.params, **run.data.metrics,
-                    "run_name": run.info.run_name, "seconds": seconds if seconds > 0 else None,
+                    "run_name": run.info.run_name, "status": run.info.status,
+                    "seconds": seconds if seconds > 0 else None,
                 })  # fmt: skip
     except Exception as error:  # its stores raise anything
         raise InputError(f"{uri}: is no MLflow store ({one_line(error)})") from error

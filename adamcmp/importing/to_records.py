@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.errors import InputError
-from adamcmp.importing.roles import Roles
+from adamcmp.importing.roles import Roles, last_words
 from adamcmp.metrics.names import is_higher_better, metric_of
 from adamcmp.plan.metric_units import unit_and_factors
 from adamcmp.plan.run_ids import canonical_json, short_hash
@@ -76,7 +76,7 @@ def to_records(frame: pd.DataFrame, roles: Roles, options: ImportOptions) -> Imp
     metric, higher, unit, factors = _metric(table, roles, options)
     for split, factor in factors.items():
         table[split] *= factor
-    table, curves_frame = _last_steps(table, roles)
+    table, evaluations = _last_steps(table, roles, notes)
     _number_seeds(table, notes)
     _check_unique(table, frame, roles)
     table["stage"] = _stages(table, roles, options, notes)
@@ -93,7 +93,7 @@ def to_records(frame: pd.DataFrame, roles: Roles, options: ImportOptions) -> Imp
             f"{lost:,} of {len(records):,} runs have no finite metric: they count as diverged, with the error of a "
             "constant prediction or worse; leave out rows whose metric is only missing"
         )
-    curves = _curves(curves_frame, ids, roles)
+    curves = _curves(evaluations, ids, roles)
     notes.append("no errors per test example: verdicts do not count the noise of the test set")
     scales = {split: "percentages" if factor != 1.0 else "shares of 1" for split, factor in factors.items()}
     return ImportResult(records, curves, tuple(notes), scales if unit == "%" else {})
@@ -119,15 +119,18 @@ def _typed(frame: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
             table[role] = math.nan
             continue
         table[role] = _numbers(frame[column])
-        if role in SPLITS and table[role].isna().all():
-            raise InputError(f"--{role} {column}: holds no number")
         wrong = frame[column][table[role].isna() & frame[column].notna()]
         wrong = wrong[~wrong.astype(str).str.lower().isin(["nan", "inf", "-inf"])]
         if len(wrong):
-            raise InputError(f"--{role.replace('_', '-')} {column}: {str(wrong.iloc[0])!r} is not a number")
+            text = str(wrong.iloc[0])
+            hint = "; write decimal points, such as 0.5" if re.fullmatch(r"\s*[-+]?\d+,\d+\s*%?\s*", text) else ""
+            raise InputError(f"--{role.replace('_', '-')} {column}: {text!r} is not a number{hint}")
+        if role in SPLITS and table[role].isna().all():
+            raise InputError(f"--{role} {column}: holds no number")
     missing = frame[roles.optimizer].isna() | (table["optimizer"] == "")
     if missing.any():
         notes.append(f"{int(missing.sum()):,} rows without an optimizer are left out")
+    missing |= _unfinished(frame, roles, notes)
     if roles.seed is not None and (unseeded := int((frame[roles.seed].isna() & ~missing).sum())):
         notes.append(f"{unseeded:,} row{'s' if unseeded > 1 else ''} without {roles.seed}: left out")
         missing |= frame[roles.seed].isna()
@@ -168,6 +171,32 @@ def _typed(frame: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
     if stages is not None and stages.notna().all() and not stages.eq("tune").any():
         raise InputError(f"--stage {roles.stage}: no row is tune, so that no runs select trials")
     return table[~missing].copy()
+
+
+ENDED = frozenset({"finished", "completed", "complete", "success", "succeeded", "successful", "done", "ok"})
+NOT_ENDED = frozenset({
+    "crashed", "failed", "fail", "error", "killed", "aborted", "canceled", "cancelled", "preempted", "preempting",
+    "timeout", "oom", "running", "pending", "scheduled", "waiting", "queued", "pruned",
+})  # fmt: skip
+"""States of runs in trackers whose last metrics are not their final ones."""
+
+
+def _unfinished(frame: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.Series[bool]:
+    """Return which rows are of runs that did not end, by a column with their states."""
+    none = pd.Series(data=False, index=frame.index)
+    used = {*roles.columns.values(), *roles.settings}
+    for column in (name for name in frame.columns if last_words(name) in ("state", "status") and name not in used):
+        states = frame[column].astype(str).str.strip().str.lower().str.rpartition(".")[2]
+        if not set(states[frame[column].notna()]) <= ENDED | NOT_ENDED or not (has_not := states.isin(NOT_ENDED)).any():
+            continue
+        names = ", ".join(sorted(set(states[has_not])))
+        if has_not.all():
+            notes.append(f"{column}: no run has finished ({names}); they count as they are")
+            continue
+        count = int(has_not.sum())
+        notes.append(f"{count:,} row{'s' if count > 1 else ''} of runs that did not finish ({names}): left out")
+        return has_not
+    return none
 
 
 MAX_STEP, MAX_SEED = 2.0**53, 2.0**53
@@ -224,15 +253,30 @@ SPLITS = ("validation", "test", "train")
 KEYS = ["task", "optimizer", "variant", "lr", "weight_decay"]
 
 
-def _last_steps(table: pd.DataFrame, roles: Roles) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the last evaluation of each run, and all evaluations, where rows are evaluations."""
+def _last_steps(table: pd.DataFrame, roles: Roles, notes: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the last evaluation of each run, and all evaluations, where rows are evaluations.
+
+    A metric counts as of the last step of its run at which any run has it, since loggers write metrics of training,
+    validation and test data to separate rows. A run without it at that step has lost it.
+    """
     keys = [*KEYS, *(["seed"] if "seed" in table else [])]
     if roles.step is None or not table.duplicated(keys).any():
         table = table.reset_index(drop=True).assign(run_index=lambda frame: frame.index)
         return table, table.iloc[:0]
     ordered = table.sort_values([*keys, "step"], kind="stable")
     ordered["run_index"] = ordered.groupby(keys, dropna=False, sort=False).ngroup()
-    return ordered.groupby("run_index", sort=False).tail(1).reset_index(drop=True), ordered
+    ordered["place"] = ordered["step"].fillna(math.inf)  # a summary without a step
+    of_step = ordered.groupby(["run_index", "place"], sort=False)
+    if repeated := int((of_step[list(SPLITS)].count() > 1).any(axis=1).sum()):
+        notes.append(f"{repeated:,} evaluations repeat the step of their run: the last row of a step counts")
+    evaluations = of_step.agg({**dict.fromkeys(["task", "step", *SPLITS], "last")}).reset_index()  # last value, not NaN
+    runs = ordered.groupby("run_index", sort=False).tail(1).set_index("run_index")
+    for split in SPLITS:
+        measured = evaluations.loc[evaluations[split].notna(), ["task", "place"]].drop_duplicates()
+        expected = evaluations.merge(measured).sort_values(["run_index", "place"], kind="stable")
+        runs[split] = expected.groupby("run_index").tail(1).set_index("run_index")[split].reindex(runs.index)
+    runs["seconds"] = ordered.groupby("run_index")["seconds"].last()
+    return runs.reset_index(), evaluations
 
 
 def _number_seeds(table: pd.DataFrame, notes: list[str]) -> None:
@@ -284,25 +328,69 @@ def _stages(table: pd.DataFrame, roles: Roles, options: ImportOptions, notes: li
         if options.tuning_seeds:
             raise InputError("--tuning-seeds: every optimizer has one trial, so that no seeds select one")
         return tuned
-    seeds = sorted(table["seed"].unique())
-    count = options.tuning_seeds
-    if count is None:
-        fewest = int(table.groupby(KEYS, dropna=False)["seed"].nunique().min())
-        if roles.seed is None or fewest < MIN_SEEDS_TO_SPLIT:
-            notes.append(
-                "tuned on the seeds it is judged on: these runs select the trials, so that no pair is tested; "
-                f"give {MIN_SEEDS_TO_SPLIT} seeds or more, or --stage with held-out runs"
-            )
-            return tuned
-        count = len(seeds) // 2
-    if not 0 < count < len(seeds):
-        raise InputError(f"--tuning-seeds {count}: there are {len(seeds)} seeds; leave some that are held out")
-    first, last = seeds[:count], seeds[count:]
-    notes.append(
-        f"{len(first)} seeds ({first[0]} to {first[-1]}) select trials, {len(last)} ({last[0]} to {last[-1]}) are held "
-        "out; --tuning-seeds N sets how many"
-    )
-    return tuned.mask(table["seed"].isin(last), "confirm")
+    split = _tuning_seeds(table, options.tuning_seeds, has_seeds=roles.seed is not None)
+    if split is None:
+        counts = table.groupby(KEYS, dropna=False)["seed"].nunique().reset_index()
+        least = counts.iloc[int(counts["seed"].argmin())]
+        few = f"{least['optimizer']} at lr {least['lr']:g} has {least['seed']}"
+        few = few if least["seed"] < MIN_SEEDS_TO_SPLIT else "the trials of an optimizer have fewer in common"
+        notes.append(
+            "tuned on the seeds it is judged on: these runs select the trials, so that no pair is tested; give "
+            f"every trial {MIN_SEEDS_TO_SPLIT} seeds or more ({few}), or --stage with held-out runs"
+        )
+        return tuned
+    for seeds, part in split:
+        later = sorted(set(table.loc[part, "seed"]) - set(seeds))
+        names = sorted({" ".join(filter(None, group)) for group in _groups(table[part], ("task", "optimizer"))})
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        whose = f"{', '.join(names[:4])}{more}: " if len(split) > 1 else ""
+        notes.append(
+            f"{whose}{len(seeds)} seeds ({seeds[0]} to {seeds[-1]}) select trials, {len(later)} ({later[0]} to "
+            f"{later[-1]}) are held out; --tuning-seeds N sets how many"
+        )
+        tuned = tuned.mask(part & ~table["seed"].isin(seeds), "confirm")
+    return tuned
+
+
+def _tuning_seeds(
+    table: pd.DataFrame, count: int | None, *, has_seeds: bool
+) -> list[tuple[list[int], pd.Series[bool]]] | None:
+    """Return the seeds that select trials, with the rows for which they do; None if too few would be held out.
+
+    The seeds that all trials have in common are split. If these are too few, those in common within each task, then
+    those within each optimizer of a task.
+
+    Raises:
+        InputError: ``count`` seeds leave none that are held out.
+    """
+    if count is None and not has_seeds:
+        return None
+    trials = table.groupby(KEYS, dropna=False)["seed"].agg(frozenset).reset_index()
+    needed = MIN_SEEDS_TO_SPLIT if count is None else count + 1
+    common: dict[tuple[str, ...], frozenset[int]] = {}
+    for level in ((), ("task",), ("task", "optimizer")):
+        common = {}
+        for group, seeds in zip(_groups(trials, level), trials["seed"], strict=True):
+            common[group] = common.get(group, seeds) & seeds
+        if min(map(len, common.values())) >= needed:
+            tuning = {group: tuple(sorted(seeds)[: count or len(seeds) // 2]) for group, seeds in common.items()}
+            of_row = [tuning[group] for group in _groups(table, level)]
+            return [
+                (list(seeds), pd.Series([row == seeds for row in of_row], table.index))
+                for seeds in sorted(set(tuning.values()))
+            ]
+    if count is not None:
+        group, seeds = min(common.items(), key=lambda item: len(item[1]))
+        raise InputError(
+            f"--tuning-seeds {count}: the trials of {' '.join(filter(None, group))} have {len(seeds)} seeds in common; "
+            "leave some that are held out"
+        )
+    return None
+
+
+def _groups(table: pd.DataFrame, level: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the values of columns as one tuple per row."""
+    return list(zip(*(table[name] for name in level), strict=True)) if level else [()] * len(table)
 
 
 def _without_untested(table: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
@@ -319,7 +407,11 @@ def _without_untested(table: pd.DataFrame, roles: Roles, notes: list[str]) -> pd
 
 
 def _metric_notes(table: pd.DataFrame, roles: Roles, notes: list[str]) -> None:
-    several = table.drop_duplicates(KEYS).groupby(["task", "optimizer", "variant"]).size().max() > 1
+    of_optimizer = ["task", "optimizer", "variant"]
+    several = table.drop_duplicates(KEYS).groupby(of_optimizer).size().max() > 1
+    tuned = set(_groups(table[table["stage"] == "tune"], of_optimizer))
+    for task, name in sorted({group[:2] for group in _groups(table, of_optimizer) if group not in tuned}):
+        notes.append(f"{f'{task}, ' if task else ''}{name}: no run selects its trial, so that it is not compared")
     if roles.validation is None:
         cost = (
             "trials are selected by the test metric, so that results are optimistic"
@@ -329,7 +421,7 @@ def _metric_notes(table: pd.DataFrame, roles: Roles, notes: list[str]) -> None:
         notes.append(f"no validation metric: {cost}")
     if roles.test is None:
         notes.append("no test metric: verdicts are on the validation metric")
-    if table.groupby(["task", "optimizer", "variant"])["seed"].nunique().min() == 1:
+    if table.groupby(of_optimizer)["seed"].nunique().min() == 1:
         notes.append("one seed: no interval can be computed and no pair is tested")
 
 
@@ -408,7 +500,7 @@ def _curves(evaluations: pd.DataFrame, ids: dict[int, str], roles: Roles) -> lis
     rows = []
     columns = ("run_index", "step", "train", "validation", "test")
     for index, step, *values in zip(*(evaluations[name] for name in columns), strict=True):
-        if math.isnan(step):
+        if math.isnan(step) or index not in ids:
             continue
         named = zip(("train", "validation", "test"), values, strict=True)
         errors = {f"{split}_error": None if math.isnan(value) else value for split, value in named}

@@ -142,6 +142,88 @@ def test_few_seeds_of_several_trials_are_not_tested():
     assert adamcmp.compare(table(seeds=2), optimizer="opt", seed="seed", metric="test_acc").verdicts.empty
 
 
+def logged(*, train=True):
+    """Rows as loggers write them: metrics of training, validation and test data in separate rows."""
+    rows = []
+    for name, seed in [(name, seed) for name in ("adam", "sgd") for seed in range(4)]:
+        run = {"optimizer": name, "seed": seed}
+        for step in (10, 20, 30):
+            rows.append({**run, "step": step, "val_acc": 0.5 + step / 100 + seed / 1000 - 0.1 * (name == "sgd")})
+            rows += [{**run, "step": step + 5, "train_loss": 0.3}] if train else []
+        rows.append({**run, "step": 30, "test_acc": 0.7 + seed / 500 - 0.1 * (name == "sgd")})
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_metrics_in_rows_of_their_own_count_as_of_their_last_step(train):
+    result, _, _ = imported(logged(train=train))
+    records = pd.DataFrame(result.records)
+    assert (records["status"] == "completed").all()
+    adam = records[records["optimizer"] == "adam"].sort_values("seed")
+    assert adam["final_validation_error"].tolist() == pytest.approx([0.8, 0.801, 0.802, 0.803])
+    assert adam["final_test_error"].tolist() == pytest.approx([0.7, 0.702, 0.704, 0.706])
+    curves = pd.DataFrame(result.curves).dropna(subset="validation_error")
+    assert curves.groupby("run_id")["step"].agg(list).tolist() == [[10, 20, 30]] * 8
+
+
+def test_a_run_that_lost_its_metric_before_others_has_diverged():
+    frame = logged()
+    lost = (frame["optimizer"] == "sgd") & (frame["seed"] == 2) & (frame["step"] >= 20)
+    frame.loc[lost, "val_acc"] = np.nan
+    records = pd.DataFrame(imported(frame.drop(columns="test_acc").dropna(subset="step"))[0].records)
+    status = records.set_index(["optimizer", "seed"])["status"]
+    assert status[status == "diverged"].index.tolist() == [("sgd", 2)]
+    records = pd.DataFrame(imported(logged()[lambda f: ~((f["seed"] == 1) & f["test_acc"].notna())])[0].records)
+    assert set(records["seed"]) == {0, 2, 3}  # without a test metric
+
+
+def test_a_repeated_step_is_said():
+    frame = logged(train=False)
+    result, _, _ = imported(pd.concat([frame, frame[frame["step"] == 10].assign(val_acc=0.1)]))
+    assert any(note.startswith("8 evaluations repeat the step of their run") for note in result.notes)
+
+
+def test_all_trials_are_selected_on_the_same_seeds():
+    frame = table(seeds=8)
+    late = frame[(frame["opt"] == "adam") | (frame["seed"] >= 4)]
+    records = pd.DataFrame(imported(late)[0].records)
+    stages = records.groupby(["optimizer", "stage"])["seed"].agg(lambda s: sorted(set(s))).to_dict()
+    assert stages == {
+        ("adam", "tune"): [4, 5], ("adam", "confirm"): [0, 1, 2, 3, 6, 7],
+        ("adamw", "tune"): [4, 5], ("adamw", "confirm"): [6, 7],
+    }  # fmt: skip
+    apart = frame.assign(seed=frame["seed"] + 100 * (frame["opt"] == "adamw"))
+    result, _, _ = imported(apart)
+    records = pd.DataFrame(result.records)
+    assert records.groupby(["optimizer", "stage"])["seed"].nunique().tolist() == [4, 4, 4, 4]
+    assert any(note.startswith("adamw: 4 seeds (100 to 103) select trials") for note in result.notes)
+    with pytest.raises(InputError, match="trials of adam have 8 seeds in common"):
+        imported(apart, ImportOptions("study", tuning_seeds=8))
+    several = pd.concat([frame.assign(task="a"), frame.assign(task="b", seed=frame["seed"] + 50)])
+    records = pd.DataFrame(imported(several)[0].records)
+    assert records.groupby(["data", "stage"])["seed"].nunique().tolist() == [4, 4, 4, 4]
+
+
+def test_an_optimizer_whose_runs_select_no_trial_is_said():
+    frame = table().assign(stage=lambda f: np.where((f["seed"] < 3) & (f["opt"] == "adam"), "tune", "held-out"))
+    assert "adamw: no run selects its trial, so that it is not compared" in imported(frame, stage="stage")[0].notes
+
+
+@pytest.mark.parametrize("state", ["crashed", "FAILED", "RunStatus.KILLED"])
+def test_runs_that_did_not_finish_are_left_out(state):
+    frame = table()
+    bad = (frame["opt"] == "adam") & (frame["seed"] == 5)
+    frame["State"] = np.where(bad, state, "finished")
+    frame.loc[bad, "test_acc"] = 0.1
+    result, _, _ = imported(frame)
+    assert len(result.records) == 22
+    name = state.rpartition(".")[2].lower()
+    assert f"2 rows of runs that did not finish ({name}): left out" in result.notes
+    none_ended, _, _ = imported(frame.assign(State=state))
+    assert len(none_ended.records) == 24
+    assert f"State: no run has finished ({name}); they count as they are" in none_ended.notes
+
+
 @pytest.mark.parametrize(
     ("change", "given", "message"),
     [
@@ -320,17 +402,22 @@ def test_tensorboard_folders_with_hyperparameters_are_read(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_mlflow_stores_are_read(tmp_path, monkeypatch):
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_mlflow_stores_are_read(tmp_path, monkeypatch, is_folder):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.chdir(tmp_path)
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    store = "mlruns" if is_folder else "mlflow.db"
+    mlflow.set_tracking_uri(f"file://{tmp_path / store}" if is_folder else f"sqlite:///{tmp_path / store}")
     for seed in range(2):
         with mlflow.start_run():
             mlflow.log_params({"optimizer": "adam", "lr": 0.1, "seed": seed})
             mlflow.log_metric("val_acc", 0.9)
-    runs = read_runs([tmp_path / "mlflow.db"])
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE")
+    runs = read_runs([tmp_path / store])
     assert runs.kind == "MLflow"
     assert runs.frame["val_acc"].tolist() == [0.9, 0.9]
+    assert set(runs.frame["status"]) == {"FINISHED"}
 
 
 def test_offline_runs_of_wandb_are_read(tmp_path):
@@ -338,13 +425,14 @@ def test_offline_runs_of_wandb_are_read(tmp_path):
     program = (
         "import wandb\nfor seed in range(2):\n"
         "    run = wandb.init(mode='offline', project='p', config={'optimizer': 'adam', 'lr': 0.1, 'seed': seed})\n"
-        "    run.log({'val_acc': 0.8}); run.log({'val_acc': 0.9, 'test_acc': 0.85}); run.finish()\n"
+        "    run.log({'val_acc': 0.8}); run.log({'val_acc': 0.9, 'test_acc': 0.85})\n"
+        "    run.finish(exit_code=seed)\n"
     )
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, check=True, timeout=120)
     runs = read_runs([tmp_path])
     assert runs.kind == "Weights & Biases"
     assert runs.frame["val_acc"].tolist() == [0.9, 0.9]
-    assert sorted(runs.frame["seed"]) == [0, 1]
+    assert sorted(zip(runs.frame["seed"], runs.frame["state"], strict=True)) == [(0, "finished"), (1, "failed")]
 
 
 def test_trained_studies_are_not_overwritten(tmp_path):

@@ -144,8 +144,12 @@ def optimizer(
     >>> optimizer("lion", model.named_parameters(), lr=1e-4, weight_decay=0.1).param_groups[0]["lr"]
     0.0001
     """
+    from adamcmp.engine.line_parser import to_number
     from adamcmp.engine.rule_optimizer import make_torch_optimizer, optimizer_settings
+    from adamcmp.errors import InputError
 
+    if steps is not None and ((count := to_number(steps)) is None or not 1 <= count < float("inf") or count % 1):
+        raise InputError(f"optimizer {name}: steps={steps!r} must be a positive whole number")
     numbers = {"lr": lr, "weight_decay": weight_decay}
     changes = {key: value for key, value in numbers.items() if value is not None} | settings
     return make_torch_optimizer(optimizer_settings(name, **changes), params, steps=steps)

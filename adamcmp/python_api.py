@@ -54,9 +54,11 @@ def _command(words: Sequence[str], *, quiet: bool) -> Iterator[None]:
 
 def _words(overrides: Overrides) -> list[str]:
     """Return overrides as words of a command line."""
-    if isinstance(overrides, str):
-        raise InputError(f"overrides: {overrides!r} is one text; give a list of texts, or a mapping")
     if not isinstance(overrides, Mapping):
+        items: Any = overrides
+        wrong = [item for item in items if not isinstance(item, str)] if isinstance(items, list | tuple) else [items]
+        if wrong:
+            raise InputError(f"overrides: {wrong[0]!r}; give a list of texts such as 'optimizer=adam', or a mapping")
         return list(overrides)
     from adamcmp.plan.search_spaces import override_text
 
@@ -64,6 +66,8 @@ def _words(overrides: Overrides) -> list[str]:
     for key, value in overrides.items():
         if callable(value):
             value = _name_of(key, value)
+        if isinstance(value, list | tuple) and not value and key not in LIST_SETTINGS:
+            raise InputError(f"{key}: the list is empty; give at least one value")
         several = isinstance(value, list | tuple) and len(value) > 0 and key not in LIST_SETTINGS
         text = ",".join(override_text(item) for item in value) if several else override_text(value)
         words.append(f"{key}={text}")
@@ -104,6 +108,8 @@ def sweep(
     ['Adam + L2', 'AdamW']
     """
     words = _words(overrides)
+    if limit is not None and (isinstance(limit, bool) or not hasattr(limit, "__index__") or limit < 0):
+        raise InputError(f"limit={limit!r}: must be a whole number, 0 or larger")
     typed = ["sweep", str(config), *words]
     with _command(typed, quiet=quiet):
         from adamcmp.cli.app import home_expanded
@@ -162,7 +168,7 @@ def recommend(
     overrides: Overrides = (),
     *,
     budget: str = "30m",
-    optimizers: Sequence[str] = ("adam", "adamw"),
+    optimizers: str | Sequence[str] = ("adam", "adamw"),
     results_dir: str | Path = "results",
     config_dir: str | Path | None = None,
     device: str | None = None,
@@ -174,7 +180,7 @@ def recommend(
         config: as ``sweep`` takes it.
         overrides: as ``sweep`` takes them.
         budget: time, such as ``90s``, ``30m`` or ``2h``.
-        optimizers: optimizers to compare.
+        optimizers: names of the optimizers to compare, in a list or separated by commas.
         results_dir: folder or URL of results.
         config_dir: folder with YAML files of your own.
         device: where to train; None: as configured.
@@ -188,14 +194,17 @@ def recommend(
     adamcmp.errors.InputError: --budget soon: is not a time; give a time such as 90s, 30m or 2h
     """
     words = _words(overrides)
-    options = ["--budget", budget, "--optimizers", ",".join(optimizers)]
+    budget, names = str(budget), optimizers if isinstance(optimizers, str) else ",".join(map(str, optimizers))
+    if not names:
+        raise InputError("optimizers: the list is empty; give names such as adam and adamw")
+    options = ["--budget", budget, "--optimizers", names]
     with _command(["recommend", str(config), *words, *options], quiet=quiet):
         from adamcmp.cli.app import home_expanded
         from adamcmp.cli.recommend import find_recommendation
         from adamcmp.storage.backend import open_path
 
         folder, found = find_recommendation(
-            str(config), home_expanded(words), budget, ",".join(optimizers), open_path(results_dir),
+            str(config), home_expanded(words), budget, names, open_path(results_dir),
             _path(config_dir), device,
         )  # fmt: skip
     return Recommended(
@@ -276,7 +285,7 @@ def compare(
     arguments = {"test": "metric", "setting": "settings"}
     roles, _ = find_roles(
         frame,
-        {**given, "settings": tuple(map(str, settings))},
+        {**given, "settings": (settings,) if isinstance(settings, str) else tuple(map(str, settings))},
         lambda role, column: f"{arguments.get(role, role)}={column}",
     )
     optimizers = set(frame[roles.optimizer].dropna().astype(str)) if roles.optimizer else set()

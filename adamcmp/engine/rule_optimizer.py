@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from types import SimpleNamespace
@@ -25,6 +25,7 @@ from adamcmp.config.lookup import find_config
 from adamcmp.config.schema import AnyRule, CustomOptimizer
 from adamcmp.config.validate import validate_optimizer
 from adamcmp.engine.coefficients import lr_and_decay, param_kind
+from adamcmp.engine.line_parser import to_number
 from adamcmp.engine.optimizer_step import as_real, reference_values
 from adamcmp.errors import InputError, describe_exception, suggest_names
 from adamcmp.optim.decay import CONVERTIBLE, decay_fraction
@@ -33,8 +34,8 @@ from adamcmp.optim.schedules import CHUNK
 
 MAX_STACKED_SIZE = 1 << 16
 """Largest number of values of a parameter that is stacked with others of its shape: larger ones gain nothing."""
-GROUP_KEYS = frozenset({"params", "lr", "weight_decay", "param_names", "name"})
-"""Keys of a parameter group that the user may give."""
+GROUP_KEYS = frozenset({"params", "lr", "weight_decay", "param_names", "name", "initial_lr"})
+"""Keys of a parameter group that the user may give; schedulers of torch add the last one."""
 ROUNDED_IN_TORCH = ("torch.optim.NAdam",)
 """Classes of torch that keep a coefficient in float32: their steps differ by 1e-8."""
 Parameters = Iterable[Any]
@@ -95,7 +96,8 @@ def _torch_class(
     if oracle is not None and oracle.target.startswith("torch.optim."):
         if oracle.target in ROUNDED_IN_TORCH and is_double:
             return None
-        return partial(find_target(oracle.target, "optimizer"), lr=settings.lr, **oracle.arguments)
+        numbers = {"lr": settings.lr, "weight_decay": settings.weight_decay}  # of groups that are added
+        return partial(find_target(oracle.target, "optimizer"), **numbers, **oracle.arguments)
     in_torch = base is not None and base.target.startswith("torch.optim.") and not base.scales_gradients
     if base is None or not in_torch or settings.decay not in CONVERTIBLE or type(settings).share is not Rule.share:
         return None
@@ -114,11 +116,18 @@ def _decoupled_class(kind: Any) -> Any:
             self, groups: Sequence[Mapping[str, Any]], *, rule: Rule, period: int | None, **arguments: Any
         ) -> None:
             self.rule, self._period = rule, np.array([float(period or math.nan)])
-            split = [{**g, "weight_decay": 0.0, "decoupled": g["weight_decay"], "peak_lr": g["lr"]} for g in groups]
-            super().__init__(split, lr=rule.lr, **arguments)
+            super().__init__(groups, lr=rule.lr, **arguments)
 
         def __getstate__(self) -> dict[str, Any]:
             return {**super().__getstate__(), "rule": self.rule, "_period": self._period}
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return _empty_decoupled, (kind,), self.__getstate__()
+
+        @torch.no_grad()
+        def add_param_group(self, param_group: dict[str, Any]) -> None:
+            group = {"lr": self.rule.lr, "weight_decay": self.rule.weight_decay, **param_group}
+            super().add_param_group({**group, "peak_lr": float(group["lr"])})
 
         @torch.no_grad()
         def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -126,18 +135,36 @@ def _decoupled_class(kind: Any) -> Any:
             if closure is not None:
                 with torch.enable_grad():
                     loss = closure()
-            for group in self.param_groups:
-                decayed = [p for p in group["params"] if p.grad is not None]
-                if decayed and group["decoupled"] and group["peak_lr"]:
-                    peak = group["peak_lr"]
+            decays = [group["weight_decay"] for group in self.param_groups]
+            for group, decay in zip(self.param_groups, decays, strict=True):
+                members = [p for p in group["params"] if p.grad is not None]
+                if members and decay and (peak := peak_of(group, self.rule)):
                     eta = np.array([float(group["lr"]) / peak])
-                    share = decay_fraction(self.rule.decay, group["decoupled"], peak, eta, self._period)
-                    torch._foreach_mul_(decayed, 1.0 - float(share[0]))
-            super().step()
+                    share = decay_fraction(self.rule.decay, decay, peak, eta, self._period)
+                    torch._foreach_mul_(members, 1.0 - float(share[0]))
+                group["weight_decay"] = 0.0  # the class would add λθ to gradients
+            try:
+                super().step()
+            finally:
+                for group, decay in zip(self.param_groups, decays, strict=True):
+                    group["weight_decay"] = decay
             return loss
 
     Decoupled.__name__ = Decoupled.__qualname__ = f"{kind.__name__}WithDecoupledDecay"
     return Decoupled
+
+
+def _empty_decoupled(kind: Any) -> Any:
+    """Return an object of a class with decoupled decay whose state is restored next, as pickle does."""
+    made = _decoupled_class(kind)
+    return made.__new__(made)
+
+
+def peak_of(group: dict[str, Any], rule: Rule) -> float:
+    """Return the peak learning rate of a group; that of the rule for a group that begins with 0, 0 until it changes."""
+    if group["peak_lr"] == 0 and group["lr"] > 0:
+        group["peak_lr"] = rule.lr
+    return float(group["peak_lr"])
 
 
 def _param_groups(settings: AnyRule, params: Parameters, ratios: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -148,16 +175,11 @@ def _param_groups(settings: AnyRule, params: Parameters, ratios: Mapping[str, fl
     groups: list[Any] = items if items and all(isinstance(item, dict) for item in items) else [{"params": items}]
     result: list[dict[str, Any]] = []
     seen = dict[int, str]()
-    nameless = False
+    nameless, trains = False, False
     for group in groups:
-        if unknown := sorted(group.keys() - GROUP_KEYS):
-            raise InputError(
-                f"{settings.name}: a parameter group takes lr and weight_decay, not {unknown[0]}; give other settings "
-                "as keyword arguments"
-            )
         if "params" not in group:
             raise InputError(f"{settings.name}: a parameter group lacks params")
-        changes = {key: _group_number(settings, key, group[key]) for key in ("lr", "weight_decay") if key in group}
+        changes = _group_numbers(settings, group)
         of_group = settings.model_copy(update=changes)
         split: dict[tuple[float, float], dict[str, Any]] = {}
         for name, p in _named_parameters(settings, group):
@@ -165,15 +187,14 @@ def _param_groups(settings: AnyRule, params: Parameters, ratios: Mapping[str, fl
                 names = " and ".join(dict.fromkeys(filter(None, (seen[id(p)], name))))
                 raise InputError(f"{settings.name}: a parameter is given twice{f' ({names})' if names else ''}")
             seen[id(p)] = name
-            if p.requires_grad:
-                nameless |= not name
-                kind = param_kind(settings, name, p, SimpleNamespace(width_ratios=ratios))
-                lr, decay = lr_and_decay(of_group, kind)
-                part = split.setdefault((lr, decay), {"params": [], "param_names": [], "lr": lr, "weight_decay": decay})
-                part["params"].append(p)
-                part["param_names"].append(name)
+            nameless, trains = nameless or not name, trains or p.requires_grad  # frozen ones may train later
+            kind = param_kind(settings, name, p, SimpleNamespace(width_ratios=ratios))
+            lr, decay = lr_and_decay(of_group, kind)
+            part = split.setdefault((lr, decay), {"params": [], "param_names": [], "lr": lr, "weight_decay": decay})
+            part["params"].append(p)
+            part["param_names"].append(name)
         result += split.values()
-    if not result:
+    if not trains:
         raise InputError(f"{settings.name}: no parameter that requires a gradient; give model.named_parameters()")
     if nameless:
         _check_names_unused(settings)
@@ -186,19 +207,24 @@ def _kind(value: object) -> str:
     return type(value).__name__
 
 
-def _group_number(settings: AnyRule, key: str, value: Any) -> float:
-    """Return a learning rate or λ of a group.
+def _group_numbers(settings: AnyRule, group: Mapping[str, Any]) -> dict[str, float]:
+    """Return the learning rate and λ of a group that gives them.
 
     Raises:
-        InputError: it is not a finite number of at least 0.
+        InputError: one is not a finite number of at least 0, or the group gives other settings.
     """
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not 0 <= number < math.inf:
-        raise InputError(f"{settings.name}: {key}={value!r} of a parameter group must be a number, 0 or larger")
-    return number
+    if unknown := sorted(group.keys() - GROUP_KEYS):
+        raise InputError(
+            f"{settings.name}: a parameter group takes lr and weight_decay, not {unknown[0]}; give other settings as "
+            "keyword arguments"
+        )
+    numbers = {key: to_number(group[key]) for key in ("lr", "weight_decay") if key in group}
+    for key, number in numbers.items():
+        if number is None or not 0 <= number < math.inf:
+            raise InputError(
+                f"{settings.name}: {key}={group[key]!r} of a parameter group must be a number, 0 or larger"
+            )
+    return {key: number for key, number in numbers.items() if number is not None}
 
 
 def _named_parameters(settings: AnyRule, group: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
@@ -236,9 +262,8 @@ def _custom_optimizer(settings: CustomOptimizer, groups: Sequence[Mapping[str, A
     kind = find_target(settings.target, "optimizer")
     decay = {"weight_decay": settings.weight_decay} if settings.decay_given else {}
     plain = [{k: v for k, v in group.items() if k != "weight_decay" or settings.has_decay} for group in groups]
-    parameters = plain if len(plain) > 1 else plain[0]["params"]
     try:
-        optimizer = kind(parameters, lr=settings.lr, **decay, **settings.arguments)
+        optimizer = kind(plain, lr=settings.lr, **decay, **settings.arguments)
     except Exception as error:  # a custom class may fail in any way while it is built
         raise InputError(f"{settings.name}: {settings.target} cannot be built: {describe_exception(error)}") from error
     if not isinstance(optimizer, torch.optim.Optimizer):
@@ -260,9 +285,10 @@ class _Rows:
 class RuleOptimizer(torch.optim.Optimizer):
     """A rule of adamcmp as a ``torch.optim.Optimizer``.
 
-    The learning rate that a group begins with is the peak α; a scheduler that changes ``group["lr"]`` changes η_t =
-    lr/α, by which decay conventions such as ``schedule_only`` scale λ. A rule that evaluates other weights than it
-    trains (schedule-free) has ``eval()`` and ``train()``, which swap them.
+    The learning rate that a group begins with is the peak α, or that of the rule if it begins with 0; a scheduler that
+    changes ``group["lr"]`` changes η_t = lr/α, by which decay conventions such as ``schedule_only`` scale λ. Steps are
+    counted per group, also for parameters without a gradient at first (torch counts them per parameter). A rule that
+    evaluates other weights than it trains (schedule-free) has ``eval()`` and ``train()``, which swap them.
     """
 
     def __init__(self, rule: Rule, groups: Sequence[dict[str, Any]], *, steps: int | None = None) -> None:
@@ -275,6 +301,8 @@ class RuleOptimizer(torch.optim.Optimizer):
         """
         self.rule, self._steps = rule, steps
         self._rows: dict[int, list[_Rows]] = {}
+        self._frozen: dict[int, list[Tensor]] = {}
+        """Parameters of each group that had no gradient to require yet, so that they have no state."""
         self._tables: dict[tuple[int, str], tuple[range, tuple[float, float], tuple[str, ...], Tensor]] = {}
         self._training = True
         self._needs_past = False
@@ -287,20 +315,26 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group with ``params``, and ``lr`` and ``weight_decay`` if they differ."""
-        super().add_param_group(param_group)
-        group = self.param_groups[-1]
-        group.setdefault("peak_lr", float(group["lr"]))
-        group.setdefault("step", 0)
-        group.setdefault("etas", [])
-        self._rows[len(self.param_groups) - 1] = self._make_rows(group)
+        """Add a group with ``params``, and ``lr`` and ``weight_decay`` if they differ.
 
-    def _make_rows(self, group: Mapping[str, Any]) -> list[_Rows]:
-        """Return the rows of a group, and set the state of its parameters."""
+        Raises:
+            InputError: the group gives other settings, or a number is wrong.
+        """
+        _group_numbers(self.rule, param_group)
+        super().add_param_group(param_group)
+        index, group = len(self.param_groups) - 1, self.param_groups[-1]
+        group |= {"peak_lr": float(group["lr"]), "step": 0, "etas": []}
+        self._frozen[index] = [p for p in group["params"] if not p.requires_grad]
+        self._rows[index] = self._make_rows(group, [p for p in group["params"] if p.requires_grad])
+
+    def _make_rows(self, group: Mapping[str, Any], members: Collection[Tensor]) -> list[_Rows]:
+        """Return the rows of parameters of a group, and set their state."""
         names = group.get("param_names") or [""] * len(group["params"])
+        name_of = {id(p): name for name, p in zip(names, group["params"], strict=True)}
         buckets: dict[Any, list[Tensor]] = {}
         parts: dict[Any, str] = {}
-        for i, (name, p) in enumerate(zip(names, group["params"], strict=True)):
+        for i, p in enumerate(members):
+            name = name_of[id(p)]
             part = self.rule.part(name, tuple(p.shape))
             alone = i if p.numel() > MAX_STACKED_SIZE else None
             key = (part, tuple(p.shape), p.dtype, p.device, alone)
@@ -313,6 +347,12 @@ class RuleOptimizer(torch.optim.Optimizer):
             rows.append(_Rows(members, parts[key], stacked))
             self._point_to_rows(rows[-1])
         return rows
+
+    def _give_state(self, index: int, members: Collection[Tensor]) -> None:
+        """Make rows of parameters that were frozen when their group was added."""
+        chosen = set(map(id, members))
+        self._rows[index] += self._make_rows(self.param_groups[index], members)
+        self._frozen[index] = [p for p in self._frozen[index] if id(p) not in chosen]
 
     def _point_to_rows(self, rows: _Rows) -> None:
         """Let ``state`` hold views of the stacked state."""
@@ -327,13 +367,18 @@ class RuleOptimizer(torch.optim.Optimizer):
             InputError: the state is of another optimizer, or of other parameters.
         """
         self._check_state(state_dict)
+        saved = iter(range(sum(len(group["params"]) for group in self.param_groups)))
+        for index, group in enumerate(self.param_groups):
+            has_state = [p for p in group["params"] if state_dict["state"].get(next(saved))]
+            frozen = set(map(id, self._frozen[index]))
+            self._give_state(index, [p for p in has_state if id(p) in frozen])
         super().load_state_dict(state_dict)
         self._training = bool(state_dict.get("training", True))
         for every in self._rows.values():
             for rows in every:
                 for i, p in enumerate(rows.params):
-                    for name, tensor in rows.state.items():
-                        tensor[i].copy_(self.state[p][name])
+                    for name, loaded in self.state.get(p, {}).items():  # none: it was frozen when the state was saved
+                        rows.state[name][i].copy_(loaded)
                 self._point_to_rows(rows)
         self._tables.clear()
 
@@ -342,29 +387,31 @@ class RuleOptimizer(torch.optim.Optimizer):
         name = self.rule.name
         if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= state_dict.keys():
             raise InputError(f"{name}: this is no state of an optimizer; give what state_dict() has returned")
+        if (other := state_dict.get("rule")) != name:
+            raise InputError(f"{name}: the state is of another optimizer{f', {other}' if other else ''}")
         sizes = [len(group["params"]) for group in self.param_groups]
         saved_sizes = [len(group["params"]) for group in state_dict["param_groups"]]
         if saved_sizes != sizes:
             raise InputError(f"{name}: the state is of groups of {saved_sizes} parameters, not of {sizes}")
         members = [p for group in self.param_groups for p in group["params"]]
         for i, p in enumerate(members):
-            saved = state_dict["state"].get(i, {})
-            if set(saved) != set(self.state[p]):
-                raise InputError(f"{name}: the state is of another optimizer")
-            for key, tensor in self.state[p].items():
-                if saved[key].shape != tensor.shape:
-                    shapes = f"{key} has shape {tuple(saved[key].shape)}, not {tuple(tensor.shape)}"
+            saved, current = state_dict["state"].get(i, {}), self.state.get(p, {})
+            if saved and current and set(saved) != set(current):
+                raise InputError(f"{name}: the state is of other settings: it has {', '.join(sorted(saved))}")
+            for key in saved.keys() & current.keys():
+                if saved[key].shape != current[key].shape:
+                    shapes = f"{key} has shape {tuple(saved[key].shape)}, not {tuple(current[key].shape)}"
                     raise InputError(f"{name}: the state is of other parameters: {shapes}")
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state, and whether the parameters hold the weights of training or of evaluation."""
-        return {**super().state_dict(), "training": self._training}
+        """Return the state, the rule, and whether the parameters hold the weights of training or of evaluation."""
+        return {**super().state_dict(), "rule": self.rule.name, "training": self._training}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return all attributes, so that copies can train."""
-        own = {"rule": self.rule, "_steps": self._steps, "_rows": self._rows}
-        own |= {"_training": self._training, "_needs_past": self._needs_past}
-        return {**super().__getstate__(), **own}
+        attributes = {"rule": self.rule, "_steps": self._steps, "_rows": self._rows, "_frozen": self._frozen}
+        attributes |= {"_training": self._training, "_needs_past": self._needs_past}
+        return {**super().__getstate__(), **attributes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the attributes."""
@@ -380,11 +427,13 @@ class RuleOptimizer(torch.optim.Optimizer):
         self.train()
         with torch.no_grad():
             for index, group in enumerate(self.param_groups):
-                if group["peak_lr"] > 0:
+                if peak_of(group, self.rule) > 0:
                     self._step_group(index, group)
         return loss
 
     def _step_group(self, index: int, group: dict[str, Any]) -> None:
+        if late := [p for p in self._frozen[index] if p.grad is not None]:
+            self._give_state(index, late)
         t = group["step"]
         group["step"] = t + 1
         group["etas"].append(float(group["lr"]) / group["peak_lr"])

@@ -231,8 +231,8 @@ class Trial:
                 raise InputError(f"trial.report: {name} is {value!r:.80}, which is not a number")
         if step is not None:
             number = to_number(step)
-            if number is None or not math.isfinite(number) or number != int(number):
-                raise InputError(f"trial.report: step is {step!r:.80}, which is not a whole number")
+            if number is None or not 0 <= number < math.inf or number != int(number):
+                raise InputError(f"trial.report: step is {step!r:.80}, which is not a whole number of at least 0")
             record = {"step": number, **record}
         self.records.append(record)
         self._reported(record)

@@ -77,6 +77,112 @@ def test_a_copy_of_the_state_continues_with_the_same_steps(name, how):
         torch.testing.assert_close(p, q, rtol=0, atol=0)
 
 
+SOURCES = ["adam", "sgdw", "adamw_cautious", "muon", "schedule_free"]
+"""Optimizers by the class that they are: torch's own, torch's with decoupled decay, ours."""
+
+
+@pytest.mark.parametrize("name", [*SOURCES, "yogi"])
+def test_parameters_may_be_frozen_at_first(name):
+    model = net(torch.float32)
+    model[2].requires_grad_(False)
+    optimizer = adamcmp.optimizer(name, model.named_parameters(), lr=1e-2)
+    before = copy.deepcopy(model)
+    for t, (x, y) in enumerate(batches(torch.float32)):
+        model[2].requires_grad_(t >= 5)
+        backward(model, x, y)
+        optimizer.step()
+        if t == 4:
+            assert torch.equal(model[2].weight, before[2].weight)
+            assert not torch.equal(model[4].weight, before[4].weight)
+            saved = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+    assert not torch.equal(model[2].weight, before[2].weight)
+    again = net(torch.float32)
+    again.load_state_dict(saved[0])
+    again[2].requires_grad_(name != "muon")  # as before, or unfrozen before its optimizer is made
+    resumed = adamcmp.optimizer(name, again.named_parameters(), lr=1e-2)
+    resumed.load_state_dict(saved[1])
+    for t, (x, y) in enumerate(batches(torch.float32)):
+        if t >= 5:
+            again[2].requires_grad_()
+            backward(again, x, y)
+            resumed.step()
+    for p, q in zip(model.parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_pickled_optimizers_continue_with_the_same_steps(name, tmp_path):
+    model = net()
+    optimizer = adamcmp.optimizer(name, model.named_parameters(), lr=1e-2)
+    for x, y in batches():
+        backward(model, x, y)
+        optimizer.step()
+    torch.save((model, optimizer), tmp_path / "both.pt")
+    other, second = torch.load(tmp_path / "both.pt", weights_only=False)
+    assert type(second) is type(optimizer)
+    for x, y in batches():
+        for trained, its in ((model, optimizer), (other, second)):
+            backward(trained, x, y)
+            its.step()
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgdw", "adamw_paper", "adamax", "lion"])
+def test_a_changed_weight_decay_of_a_group_decays_by_it(name):
+    changed, given = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+    optimizer = adamcmp.optimizer(name, [changed], lr=0.1, weight_decay=0.5)
+    assert optimizer.param_groups[0]["weight_decay"] == 0.5
+    optimizer.param_groups[0]["weight_decay"] = 0.2
+    other = adamcmp.optimizer(name, [given], lr=0.1, weight_decay=0.2)
+    for _ in range(3):
+        for p, its in ((changed, optimizer), (given, other)):
+            p.grad = torch.zeros(3)
+            its.step()
+    assert torch.equal(changed, given)
+    assert bool((changed < 1).all())
+    optimizer.param_groups[0]["weight_decay"] = 0.0
+    before = changed.detach().clone()
+    optimizer.step()
+    assert torch.equal(changed, before)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_group_that_begins_with_a_learning_rate_of_zero_trains_once_it_has_one(name):
+    p, q = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
+    optimizer = adamcmp.optimizer(name, [{"params": [("p", p)], "lr": 0.0}, {"params": [("q", q)]}], lr=1e-2)
+    for t in range(3):
+        p.grad = q.grad = torch.tensor([[1.0, 2.0], [3.0, -1.0]])
+        optimizer.step()
+        assert torch.equal(p, torch.ones(2, 2)) == (t == 0)
+        optimizer.param_groups[0]["lr"] = 1e-2
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_groups_are_added_with_their_own_numbers(name):
+    model = net()
+    optimizer = adamcmp.optimizer(name, list(model[0].named_parameters()), lr=1e-2, weight_decay=0.1)
+    optimizer.add_param_group({"params": list(model[2].named_parameters()), "lr": 1e-3})
+    assert [(g["lr"], g["weight_decay"]) for g in optimizer.param_groups[-2:]] == [(1e-2, 0.1), (1e-3, 0.1)]
+    before = copy.deepcopy(model)
+    x, y = next(batches())
+    backward(model, x, y)
+    optimizer.step()
+    assert not torch.equal(model[2].weight, before[2].weight)
+    if isinstance(optimizer, RuleOptimizer):
+        for group, message in (({"betas": (0, 0)}, "betas"), ({"lr": -1.0}, "0 or larger"), ({"lr": "a"}, "number")):
+            with pytest.raises(InputError, match=message):
+                optimizer.add_param_group({"params": [("w", nn.Parameter(torch.ones(2)))], **group})
+
+
+def test_a_group_of_a_library_class_keeps_its_numbers():
+    group = {"params": [nn.Parameter(torch.ones(2))], "lr": 1e-4, "weight_decay": 0.0}
+    (only,) = adamcmp.optimizer("yogi", [group], lr=1e-2, weight_decay=0.1).param_groups
+    assert (only["lr"], only["weight_decay"]) == (1e-4, 0.0)
+    optimizer = adamcmp.optimizer("yogi", net().named_parameters())
+    optimizer.add_param_group({"params": [("w", nn.Parameter(torch.ones(2)))]})
+
+
 def test_parameters_without_a_gradient_stay():
     model = net()
     optimizer = adamcmp.optimizer("adamw_cautious", model.named_parameters(), lr=1e-2)
@@ -154,6 +260,9 @@ def test_a_state_of_another_optimizer_is_refused():
     one, two = (adamcmp.optimizer("lion", [nn.Parameter(torch.ones(size))]) for size in (2, 3))
     with pytest.raises(InputError, match="has shape"):
         one.load_state_dict(two.state_dict())
+    keras, other_rule = (adamcmp.optimizer(name, net().named_parameters()) for name in ("adamw_keras", "adam_m_only"))
+    with pytest.raises(InputError, match="another optimizer, adam_m_only"):
+        keras.load_state_dict(other_rule.state_dict())
 
 
 def test_names_may_be_those_of_tables():
@@ -198,6 +307,7 @@ def test_muon_without_names_warns():
         ({"name": "adamw", "params": [1.0]}, "float"),
         ({"name": "adamw", "params": [{"params": [nn.Parameter(torch.ones(1))], "betas": (0, 0)}]}, "betas"),
         ({"name": "adamw_normalized"}, "steps="),
+        *(({"name": "adamw_normalized", "steps": steps}, "positive whole number") for steps in (0, -5, "x", True)),
         ({"name": "a,b"}, "one optimizer"),
         ({"name": "adam", "params": nn.Linear(2, 2)}, "named_parameters"),
         ({"name": "adam", "params": nn.Parameter(torch.ones(2))}, "named_parameters"),

@@ -573,3 +573,25 @@ def test_an_interrupted_function_resumes_from_its_checkpoint(folder):
     assert (folder / "resumed").read_text() == "11"
     words[-1] = "whole"
     assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == resumed
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: adamcmp.sweep("digits", "optimizer=adam"), "overrides: 'optimizer=adam'; give a list"),
+        (lambda: adamcmp.sweep("digits", [("lr", 1)]), "give a list of texts"),
+        (lambda: adamcmp.sweep("digits", None), "give a list of texts"),
+        (lambda: adamcmp.sweep("digits", {"optimizer": []}), "optimizer: the list is empty"),
+        (lambda: adamcmp.sweep("digits", limit=-3), "limit=-3: must be a whole number"),
+        (lambda: adamcmp.sweep("digits", limit=1.5), "limit=1.5"),
+        (lambda: adamcmp.recommend(budget=None), "is not a time"),
+        (lambda: adamcmp.recommend(optimizers=()), "optimizers: the list is empty"),
+        (lambda: adamcmp.recommend(optimizers="adam,adamv", budget="9s"), "optimizer=adamv: no such optimizer"),
+        (lambda: adamcmp.Trial.for_test().report(-1, validation_error=1), "at least 0"),
+    ],
+)
+def test_wrong_arguments_of_functions_are_one_line(tmp_path, monkeypatch, call, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)

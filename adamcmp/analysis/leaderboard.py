@@ -165,10 +165,9 @@ def _lost(confirmed: pd.DataFrame) -> dict[str, str]:
 
 
 def _notes(board: pd.DataFrame, lost: Mapping[str, str]) -> pd.Series[str]:
-    none = (
-        "no completed run: " + board["diverged"].astype(str) + " diverged, " + board["failed"].astype(str) + " failed"
-    )
-    partial = "no eligible cell: each has a diverged, failed or missing run, or no validation number"
+    counts = board["diverged"].astype(str) + " diverged, " + board["failed"].astype(str) + " failed"
+    none, partial = "no completed run: " + counts, "no trial completed on every seed: " + counts
+    partial = partial.mask(board["diverged"] + board["failed"] == 0, "no trial has all its runs and validation numbers")
     note = pd.Series([lost.get(str(arm), "") for arm in board.index], board.index)
     mixed = bool((board["stage"] == "confirm").any())
     note = note.mask(

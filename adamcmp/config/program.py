@@ -28,6 +28,8 @@ PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][\w.]*)\}")
 BASE_PLACEHOLDERS = ("optimizer", "lr", "weight_decay", "seed", "split_seed", "steps", "folder")
 SHELL_WORDS = frozenset({"|", "||", "&&", ";", "&", ">", ">>", "<", "2>", "2>&1", "&>"})
 """Words of a command that only a shell understands."""
+ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+"""Beginning of a word that sets a variable of a shell."""
 INPUT_SUFFIXES = frozenset({
     ".yaml", ".yml", ".json", ".toml", ".cfg", ".ini", ".conf", ".gin", ".py", ".sh", ".csv", ".tsv", ".npz", ".npy",
     ".parquet", ".pt", ".safetensors",
@@ -45,7 +47,7 @@ class MetricSettings(Settings):
 
     source: Literal["auto", "stdout", "file", "tensorboard"] = "auto"
     """Where metrics are read: standard output, files in ``{folder}`` or TensorBoard event files; ``auto`` tries them
-    in this order."""
+    in this order, and standard error last."""
     validation: str = "auto"
     """Name of the validation metric, which selects trials; ``auto`` finds it by name."""
     test: str | None = "auto"
@@ -116,7 +118,7 @@ class Program(Settings):
         """Short name: ``train.py``, or the function's name."""
         if self.kind == "function":
             return self.target
-        words = shlex.split(self.command[0]) if self.shell else list(self.command)
+        words = shell_words(self.command[0]) if self.shell else list(self.command)
         script = _script_word(words)
         return Path(script).name if script is not None else Path(words[0]).name
 
@@ -186,8 +188,8 @@ def make_program(kind: ProgramKind, values: Mapping[str, Any]) -> dict[str, Any]
         return {**shared, "target": target, "source": source, "file_hashes": by_path}
     shell = bool(values.get("shell"))
     words = parse_command(values.get("command"), shell=shell)
-    found = _script_files(shlex.split(words[0]) if shell else words)
-    every = [*found, *files]
+    every = _shell_files(shell_words(words[0]), has_files=bool(files)) if shell else _script_files(words)
+    every += files
     source = _joined_hash(_hashes_of(every))
     return {**shared, "command": words, "shell": shell, "source": source, "file_hashes": _hash_by_path(every)}
 
@@ -249,6 +251,10 @@ def parse_command(command: Any, *, shell: bool) -> tuple[str, ...]:
         return (line,)
     if special := next((word for word in words if word in SHELL_WORDS or word.endswith((";", "|"))), None):
         raise InputError(f"command: {special} needs a shell; add shell=true, or write a script that adamcmp can call")
+    if ASSIGNMENT.match(words[0]):
+        raise InputError(
+            f"command: {words[0]} sets a variable, which needs a shell; add shell=true, or write env {words[0]} …"
+        )
     if variable := next((word for word in words if re.search(r"\$\w|\$\{|`", word)), None):
         raise InputError(f"command: {variable} needs a shell; add shell=true, or write its value")
     return tuple(words)
@@ -272,7 +278,7 @@ def _script_word(words: Sequence[str]) -> str | None:
 
 
 def _script_files(words: Sequence[str]) -> list[Path]:
-    """Return the files that a command names, with the imports of its script and Hydra's configurations.
+    """Return the files that a command without a shell names.
 
     Raises:
         InputError: the program or the script is not there.
@@ -283,30 +289,68 @@ def _script_files(words: Sequence[str]) -> list[Path]:
             f"command: {words[0]}: no such program; give a program that can be executed, such as python, and start "
             "adamcmp in the folder of your script"
         )
+    return _named_files(words, Path.cwd())
+
+
+def _shell_files(words: Sequence[str], *, has_files: bool) -> list[Path]:
+    """Return the files that a line for a shell names; ``has_files``: files are given, so that its script may be absent.
+
+    Raises:
+        InputError: the script is not there.
+    """
+    folder = Path.cwd()
+    for before, word in pairwise(words):
+        if before == "cd" and not PLACEHOLDER.search(word):
+            folder = folder / Path(word).expanduser()
+    try:
+        return _named_files(words, folder)
+    except InputError as error:
+        if has_files:
+            return []
+        raise InputError(f"{error}; if it is elsewhere, give files=[PATH], which identify its runs") from error
+
+
+def _named_files(words: Sequence[str], folder: Path) -> list[Path]:
+    """Return the files that a command names in its folder, with the imports of its script and Hydra's configurations.
+
+    Raises:
+        InputError: the script is not there.
+    """
+    plain = [word for word in words if not PLACEHOLDER.search(word)]
     script = _script_word(words)
     files: list[Path] = []
     if script is not None and script in plain:
         is_module = "-m" in words[:-1] and words[words.index("-m") + 1] == script
-        path = _module_file(script) if is_module else Path(script)
+        path = _module_file(folder, script) if is_module else folder / script
         if path is None or not path.is_file():
-            folder = Path.cwd()
             raise InputError(f"command: {script}: no such {'module' if is_module else 'file'} in {folder}")
-        files = imported_user_files(path, [path.resolve().parent, *([Path.cwd()] if is_module else [])])
+        files = imported_user_files(path, [path.resolve().parent, *([folder] if is_module else [])])
         files += [other for file in files for other in _hydra_files(file)]
     elif words[0] in plain and (program := shutil.which(words[0])) is not None:
         files = [Path(program)] if Path(words[0]).exists() else []
     for before, word in pairwise(plain):
         key, equals, value = word.partition("=")
-        flag, path = (key, Path(value)) if equals else (before, Path(word))
+        flag, path = (key, folder / value) if equals else (before, folder / word)
         is_input = path.suffix in INPUT_SUFFIXES and not OUTPUT_FLAG.search(flag)
         if is_input and word != script and path.is_file():
             files.append(path)
     return list(dict.fromkeys(files))
 
 
-def _module_file(name: str) -> Path | None:
-    """Return the file of a module in the working folder, that ``python -m`` runs."""
-    base = Path(*name.split("."))
+def shell_words(line: str) -> list[str]:
+    """Return the words of a line for a shell, with its operators as words.
+
+    >>> shell_words("cd sub && (python train.py --lr {lr} 2>&1)")
+    ['cd', 'sub', '&&', '(', 'python', 'train.py', '--lr', '{lr}', '2', '>&', '1', ')']
+    """
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    return list(lexer)
+
+
+def _module_file(folder: Path, name: str) -> Path | None:
+    """Return the file of a module in a folder, that ``python -m`` runs."""
+    base = folder.joinpath(*name.split("."))
     candidates = (base.with_suffix(".py"), base / "__main__.py")
     return next((path for path in candidates if path.is_file()), None)
 

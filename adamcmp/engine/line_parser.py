@@ -26,12 +26,12 @@ NUMBER = (
 """A number; commas separate thousands. ``91,2`` is none."""
 VALUE = rf"(?P<value>{NUMBER})(?:\s*/\s*(?P<total>\d+)(?![\d.]))?\s*(?P<percent>%?)(?!\w|\.\d|,\d)"
 """A number, the denominator of a fraction, and a sign of percent."""
-MARKS = (":", "=", "->", "→")
+MARKS = (":", "=", "->", "→", "：")
 """Marks between a name and its value."""
 COUNTERS = ("epoch", "step", "iteration", "iter")
 PLAIN_COLUMNS = {*COUNTERS, "lr", "time", "seconds", "secs"}
 """Columns next to metrics in a table whose columns are separated by single spaces."""
-WORD = r"[A-Za-z][\w./@-]*"
+WORD = r"[^\W\d_][\w./@-]*"
 PAIR = re.compile(
     rf"(?<!\w)(?P<name>(?:best )?{WORD}(?: {WORD})?)[*`\"']*(?P<note>\s*[(\[][^()\[\]]{{0,20}}[)\]])?"
     rf"\s*(?:{'|'.join(MARKS)})\s*{VALUE}",

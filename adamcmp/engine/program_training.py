@@ -24,7 +24,7 @@ import psutil
 import torch
 
 from adamcmp.config.instantiate import find_target
-from adamcmp.config.program import Program, check_unchanged, fill_placeholders
+from adamcmp.config.program import MetricSettings, Program, check_unchanged, fill_placeholders
 from adamcmp.engine.checkpoint import TrainingControl, TrainingStopped
 from adamcmp.engine.line_parser import LineParser, Record, Records, may_name_split
 from adamcmp.engine.reported_values import (
@@ -184,7 +184,7 @@ def _run_script(
     program, limits = task.program, control.limits
     values = placeholder_values(run, str(folder))
     words = [fill_placeholders(word, values, quote=program.shell) for word in program.command]
-    parser = LineParser(program.metrics.pattern)
+    parser, error_parser = LineParser(program.metrics.pattern), LineParser(program.metrics.pattern)
     until = time.monotonic() + limits.seconds
     try:
         check_unchanged(program)
@@ -197,9 +197,14 @@ def _run_script(
         if parser.feed(line) is not None:
             progress.take(parser.records)
 
+    def on_error_line(line: str) -> None:
+        if error_parser.feed(line) is not None and not parser.records:
+            progress.take(error_parser.records)
+
     try:
         end = run_script(
             words, folder=folder, working_folder=Path(program.folder), shell=program.shell, on_line=on_line,
+            on_error_line=on_error_line,
             environment=_environment(device, limits.threads), ending=lambda: _ending(folder, control, until),
         )  # fmt: skip
     except OSError as error:
@@ -214,28 +219,41 @@ def _run_script(
         outcome.error = f"{code}: {end.last_error_line}".rstrip(": ")
     elif end.how == "exited":
         try:
-            outcome.records = _all_records(program, parser.records, folder, values)
+            outcome.records = _all_records(program, parser.records, error_parser.records, folder, values)
         except InputError as error:
             outcome.error = str(error)
     return outcome
 
 
 def _all_records(
-    program: Program, printed: Sequence[Record], folder: Path, values: Mapping[str, Any]
+    program: Program, printed: Sequence[Record], errors: Sequence[Record], folder: Path, values: Mapping[str, Any]
 ) -> Sequence[Record]:
-    """Return the records of the source that a script reports to."""
+    """Return the records of the source that a script reports to.
+
+    ``auto`` takes the first that has metrics: standard output, files, standard error, to which Python's logging writes.
+    """
     metrics = program.metrics
     if metrics.source == "stdout":
         return printed
-    if metrics.source == "auto" and metrics.file is None and metrics.tensorboard is None:
-        with suppress(InputError):
-            find_metrics([printed], metrics)
-            return printed
+    is_open = metrics.source == "auto" and metrics.file is None and metrics.tensorboard is None
+    if is_open and _has_metrics(printed, metrics):
+        return printed
     paths = {
         name: fill_placeholders(path, values) if (path := getattr(metrics, name)) else None
         for name in ("file", "tensorboard")
     }
-    return read_reported_files(folder, metrics, paths["file"], paths["tensorboard"]) or printed
+    records = read_reported_files(folder, metrics, paths["file"], paths["tensorboard"])
+    if is_open and not _has_metrics(records, metrics) and _has_metrics([*errors, *printed], metrics):
+        return [*errors, *printed]
+    return records or printed
+
+
+def _has_metrics(records: Sequence[Record], metrics: MetricSettings) -> bool:
+    try:
+        find_metrics([records], metrics)
+    except InputError:
+        return False
+    return True
 
 
 def _environment(device: torch.device, threads: int) -> dict[str, str]:
@@ -315,12 +333,11 @@ def _result(run: Run, task: ProgramTask, outcome: _Outcome, folder: Path) -> tup
 
 def unread_line(folder: Path) -> str:
     """Return the end of an error message: the last printed line that names a split and was not understood, if any."""
-    try:
-        with (folder / "stdout.log").open("rb") as file:
+    lines: list[str] = []
+    for name in ("stderr.log", "stdout.log"):
+        with suppress(OSError), (folder / name).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - UNREAD_BYTES))
-            lines = file.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        return ""
+            lines += file.read().decode("utf-8", "replace").splitlines()
     for line in reversed(lines):
         if may_name_split(line) and re.search(r"\d", line) and LineParser().feed(line) is None:
             return f" This line was not understood: {to_one_line(line.strip())[:MAX_QUOTED]!r}; see metrics.pattern."

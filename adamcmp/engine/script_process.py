@@ -127,6 +127,7 @@ def run_script(
     working_folder: Path,
     environment: Mapping[str, str],
     on_line: Callable[[str], None],
+    on_error_line: Callable[[str], None],
     ending: Callable[[], End | None],
     shell: bool = False,
 ) -> ScriptEnd:
@@ -138,13 +139,20 @@ def run_script(
         working_folder: where it runs.
         environment: its environment variables.
         on_line: receives each line of standard output.
+        on_error_line: receives each line of standard error.
         ending: returns why the script is to end, None while it may run.
         shell: run the line by ``/bin/sh``.
 
     Raises:
         OSError: the program cannot be started.
     """
-    errors = _LastLine()
+    last_error_line = ""
+
+    def take_error(line: str) -> None:
+        nonlocal last_error_line
+        last_error_line = line.strip() or last_error_line
+        on_error_line(line)
+
     logs = [CappedLog(folder / name) for name in ("stdout.log", "stderr.log")]
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
@@ -165,7 +173,7 @@ def run_script(
     assert process.stdout is not None
     assert process.stderr is not None
     _write_process(folder, process.pid)
-    readers = [_Reader(process.stdout, logs[0], on_line), _Reader(process.stderr, logs[1], errors.take)]
+    readers = [_Reader(process.stdout, logs[0], on_line), _Reader(process.stderr, logs[1], take_error)]
     ended = threading.Event()
 
     def wait() -> None:
@@ -193,18 +201,7 @@ def run_script(
     cpu = after.ru_utime + after.ru_stime - usage.ru_utime - usage.ru_stime
     (folder / PROCESS_FILE).unlink(missing_ok=True)
     seconds, output = time.monotonic() - start, sum(log.size for log in logs)
-    return ScriptEnd(how, process.returncode, errors.text, seconds, cpu, peak, output)
-
-
-class _LastLine:
-    """Keeps the last line that is not empty."""
-
-    def __init__(self) -> None:
-        self.text = ""
-
-    def take(self, line: str) -> None:
-        """Receive a line."""
-        self.text = line.strip() or self.text
+    return ScriptEnd(how, process.returncode, last_error_line, seconds, cpu, peak, output)
 
 
 def _write_process(folder: Path, pid: int) -> None:

@@ -225,7 +225,7 @@ def check_program(
     rows = [
         CheckRun(
             purpose, run.optimizer.name, run.optimizer.lr, run.seed, value,
-            result.resources.get("seconds", result.seconds), result.error or "",
+            result.resources.get("seconds", result.seconds), result.error or _missing_metric(result, reported),
             _digest(result),
         )
         for (purpose, run), value, result in zip(planned, values, (results[i] for i in range(len(checks))), strict=True)
@@ -334,6 +334,12 @@ def _value(result: RunResult, reported: ReportedMetrics, task: ProgramTask) -> f
     evaluations = to_evaluations(result.records, reported, task.program.metrics.step)
     value = evaluations[-1].validation_error if evaluations else math.nan
     return value if math.isfinite(value) else None
+
+
+def _missing_metric(result: RunResult, reported: ReportedMetrics) -> str:
+    """Return that a run has reported no validation metric; empty if it has."""
+    has_metric = any(reported.validation in record for record in result.records)
+    return "" if has_metric else f"{reported.validation} is not reported"
 
 
 def _planned_results(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 PREFIXES: Mapping[str, tuple[str, ...]] = {
     "validation": ("validation", "valid", "val", "dev", "eval"),
-    "test": ("test",),
+    "test": ("test", "predict"),
     "train": ("train", "training", "tr"),
 }
 """Words of a name by split."""

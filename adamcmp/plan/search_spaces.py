@@ -82,12 +82,14 @@ def override_text(value: Any) -> str:
         return f"[{','.join(map(_nested_text, value))}]"
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{key}:{_nested_text(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, str) and not value.isascii() and re.fullmatch(r"[\w./-]+", value):
+        return f"'{value}'"  # its grammar has Latin words only
     return str(value)
 
 
 def _nested_text(value: Any) -> str:
     """Return a value in a list or mapping, where text that is more than a word needs quotes."""
-    plain = not isinstance(value, str) or re.fullmatch(r"[\w./+-]+", value)
+    plain = not isinstance(value, str) or re.fullmatch(r"[\w./+-]+", value, re.ASCII)
     return override_text(value) if plain else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 

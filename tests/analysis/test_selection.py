@@ -184,7 +184,7 @@ def test_leaderboard_is_sorted_and_arms_without_a_best_cell_stand_last_with_the_
     assert math.isnan(last["lr"])
     assert last["note"] == "no completed run: 126 diverged, 0 failed"
     partly = leaderboard(synthetic.end(records, (records["arm"] == "AdamW") & (records["seed"] == 0), "failed", "x"))
-    assert partly.iloc[-1]["note"].startswith("no eligible cell")
+    assert partly.iloc[-1]["note"].startswith("no trial completed on every seed: ")
 
 
 def test_one_seed_is_said_and_has_no_interval(synthetic):

@@ -96,6 +96,8 @@ def test_ids_follow_hydra_configurations_and_given_files(folder):
         ("python -m nope --lr {lr} --seed {seed}", [], "no such module"),
         ("nopython train.py --lr {lr} --seed {seed}", [], "no such program"),
         (COMMAND + " | tee log", [], "shell=true"),
+        ("OMP_NUM_THREADS=1 " + COMMAND, [], "sets a variable, which needs a shell; add shell=true"),
+        ("cd nowhere && " + COMMAND, ["shell=true"], r"no such file in .*nowhere; if it is elsewhere, give files="),
         (COMMAND + " > log", [], "shell=true"),
         (COMMAND + " $HOME", [], "shell=true"),
         (COMMAND + " 'open", [], "close each quote"),

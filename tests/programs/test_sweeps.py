@@ -68,6 +68,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def sweep(command, **settings):
+    """Return the study of a sweep in this folder."""
     settings = {"optimizer": ["adam", "adamw"], "optimizer.lr": [1e-3, 1e-2], "study.seeds": 2} | settings
     settings |= {"study.confirm.seeds": settings.get("study.confirm.seeds", 2)}
     return adamcmp.sweep("script", {"command": command, **settings}, quiet=True)
@@ -213,6 +214,66 @@ def test_runs_after_a_change_of_the_script_fail(folder):
     assert sorted(records["status"]) == ["completed", *["failed"] * 7]
     (error,) = set(records["error"].dropna())
     assert error.startswith("changing.py has changed since these runs were planned; run the sweep again")
+
+
+LOGGING = """
+import logging, sys
+logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+lr, seed, optimizer = sys.argv[1:]
+for epoch in (1, 2):
+    logging.info("Epoch %d: val_acc=%.3f test_acc=%.3f", epoch, 0.5 + float(lr) * epoch, 0.4 + int(seed) % 7 / 100)
+"""
+
+
+def test_metrics_that_are_logged_to_standard_error_are_read(folder):
+    (folder / "logs.py").write_text(LOGGING)
+    settings = {"optimizer": ["a"], "optimizer.lr": [0.1, 0.2], "study.confirm.seeds": 0}
+    records = sweep("python logs.py {lr} {seed} {optimizer}", **settings).records
+    assert records.groupby("lr")["final_validation_error"].mean().round(6).to_dict() == {0.1: 0.7, 0.2: 0.9}
+    with pytest.raises(InputError, match="no validation metric"):
+        sweep("python logs.py {lr} {seed} {optimizer}", **settings, **{"metrics.source": "stdout"})
+
+
+def test_metrics_may_have_names_of_other_scripts(folder):
+    (folder / "names.py").write_text("import sys\nprint(f'验证集准确率: {sys.argv[1]} 测试集准确率：0.5')\n")
+    settings = {"optimizer": ["a"], "optimizer.lr": [0.1, 0.2], "study.confirm.seeds": 0}
+    names = {"metrics.validation": "验证集准确率", "metrics.test": "测试集准确率", "metrics.better": "higher"}
+    with pytest.raises(InputError, match="found: 验证集准确率, 测试集准确率"):
+        sweep("python names.py {lr} {seed} {optimizer}", **settings)
+    records = sweep("python names.py {lr} {seed} {optimizer}", **settings, **names).records
+    assert sorted(set(records["final_validation_error"])) == [0.1, 0.2]
+
+
+def test_the_check_names_an_optimizer_whose_run_lacks_the_metric(folder):
+    (folder / "half.py").write_text(
+        "import sys\nif sys.argv[3] == 'a':\n    print('val_acc:', 0.9, 'test_acc:', 0.9)\n"
+    )
+    notes = sweep("python half.py {lr} {seed} {optimizer}", optimizer=["a", "b"], **{"study.confirm.seeds": 0}).notes
+    assert any(note.startswith("b: its check run failed (val_acc is not reported)") for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("line", "files"),
+    [
+        ("OFFSET=0 python inner.py {lr} {seed} {optimizer}", []),
+        ("cd below && python inner.py {lr} {seed} {optimizer}", []),
+        ("(python inner.py {lr} {seed} {optimizer} 2>&1 | tail -n 1; true)", []),
+        ("export A=1; if true; then python inner.py {lr} {seed} {optimizer}; fi", []),
+        ('"$PWD"/run {lr} {seed} {optimizer}', ["inner.py"]),
+    ],
+)
+def test_lines_for_a_shell_are_run_by_it(folder, line, files):
+    (folder / "below").mkdir()
+    for path in (folder / "inner.py", folder / "below" / "inner.py"):
+        path.write_text("import sys\nprint('val_loss:', sys.argv[1], 'test_loss:', sys.argv[2])\n")
+    (folder / "run").write_text(f'#!/bin/sh\nexec {sys.executable} {folder / "inner.py"} "$@"\n')
+    (folder / "run").chmod(0o755)
+    settings = {"optimizer": ["a"], "optimizer.lr": [0.1, 0.2], "study.confirm.seeds": 0, "files": files}
+    records = sweep(line, shell=True, **settings).records
+    assert sorted(records["final_validation_error"]) == [0.1, 0.1, 0.2, 0.2]
+    (folder / "inner.py").write_text("print('val_loss: 9 test_loss: 9')\n")
+    (folder / "below" / "inner.py").write_text("print('val_loss: 9 test_loss: 9')\n")
+    assert set(sweep(line, shell=True, **settings).records["final_validation_error"]) == {0.1, 0.2, 9.0}  # other runs
 
 
 def test_the_check_reads_errors_per_test_example(folder):

@@ -11,9 +11,10 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from adamcmp.metrics.names import CAMEL, PREFIXES, is_higher_better, is_share, metric_of, split_of
+from adamcmp.metrics.names import CAMEL, MAX_NAMES, PREFIXES, is_higher_better, is_share, metric_of, split_of
 
 Record = dict[str, float]
 Records = Sequence[Mapping[str, float]]
@@ -74,6 +75,7 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 """Colors and movements of a terminal."""
 NOT_FINITE = re.compile(r"(?<![\w'\".])(-?(?:nan|inf))(?![\w'\".(])", re.IGNORECASE)
 """A number that is not finite, in a Python dictionary."""
+HAS_NUMBER = re.compile(r"\d|nan|inf", re.IGNORECASE)
 COUNTER = re.compile(rf"\b({'|'.join(COUNTERS)})[ :=#]*(\d+)(?![\w.])(?!\s*(?:ms|sec|s)\b)", re.IGNORECASE)
 """``Epoch 3``."""
 WRAPPED = re.compile(r"\b(?:np|numpy|jnp)\.\w+\(([^(),]*)\)|\btensor\(([^(),\[\]]*)[^()]*\)")
@@ -123,7 +125,7 @@ class LineParser:
             return [self._add({**counters, **record}, merges=False) for record in objects][-1]
         if len(line) > MAX_TEXT_LINE:
             return None
-        if values := self._table_row(line) or named_values(line):
+        if values := self._table_row(line) or (named_values(line) if HAS_NUMBER.search(line) else {}):
             return self._add(values, merges=True)
         if len(line) <= MAX_COUNTER_LINE and (counters := counters_of(line)):
             self._counters = counters
@@ -401,6 +403,7 @@ def read_number(text: str) -> float | None:
     return number / 100 if is_percent else number
 
 
+@lru_cache(MAX_NAMES)
 def clean_name(name: str) -> str:
     """Return a name in small letters with underscores: ``Test Acc`` and ``testAcc`` are ``test_acc``."""
     return re.sub(r"[\s-]+", "_", re.sub(CAMEL, r"\1_\2", name.strip())).lower()

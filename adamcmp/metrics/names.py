@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 PREFIXES: Mapping[str, tuple[str, ...]] = {
     "validation": ("validation", "valid", "val", "dev", "eval"),
@@ -18,8 +19,8 @@ LOWER = (
 """Metrics of which less is better."""
 HIGHER = (
     "accuracy", "acc", "top1", "top_1", "acc1", "acc_1", "balanced_accuracy", "f1", "macro_f1", "auc", "auroc",
-    "roc_auc", "average_precision", "map", "miou", "iou", "dice", "precision", "recall", "bleu", "rouge", "r2", "score",
-    "reward", "return", "top5", "top_5", "acc5", "acc_5",
+    "roc_auc", "average_precision", "map", "map50", "map75", "miou", "iou", "dice", "precision", "recall", "bleu",
+    "rouge", "r2", "score", "reward", "return", "top5", "top_5", "acc5", "acc_5",
 )  # fmt: skip
 """Metrics of which more is better."""
 SHARES = frozenset({"error_rate", "error", "err", "wer", "cer", *HIGHER} - {"r2", "score", "reward", "return"})
@@ -31,13 +32,19 @@ SYNONYMS = {
     "acc1": "acc_1", "top5": "acc_5", "top_5": "acc_5", "acc5": "acc_5",
 }  # fmt: skip
 """Names of one metric: ``val_acc`` and ``test_accuracy`` belong together."""
-QUALIFIERS = frozenset({"best", "final", "last", "mean", "avg", "average", "ema", "total", "set"})
+QUALIFIERS = frozenset({
+    "best", "final", "last", "mean", "avg", "average", "ema", "total", "set", "metrics", "metric", "results", "result",
+})  # fmt: skip
 """Words before a metric that do not make it another one."""
 
 
 CAMEL = r"([a-z])([A-Z][a-z])"
 """Place in a name such as ``valAcc`` where a word ends."""
 PERCENT_WORDS = frozenset({"pct", "percent", "percentage"})
+
+
+MAX_NAMES = 4096
+"""Names whose split, metric and direction are remembered: programs print the same ones on every line."""
 
 
 def _words(name: str) -> list[str]:
@@ -54,6 +61,7 @@ def is_percent(name: str) -> bool:
     return "%" in name or bool(PERCENT_WORDS & set(_words(name)))
 
 
+@lru_cache(MAX_NAMES)
 def split_of(name: str) -> str | None:
     """Return the split that a name speaks of: ``validation``, ``test`` or ``train``; None if it names none.
 
@@ -64,6 +72,7 @@ def split_of(name: str) -> str | None:
     return next((split for split, prefixes in PREFIXES.items() if words & set(prefixes)), None)
 
 
+@lru_cache(MAX_NAMES)
 def metric_of(name: str) -> str:
     """Return the name of a metric without its split.
 
@@ -100,6 +109,7 @@ def is_share(metric: str) -> bool:
     return bool({metric, *metric.split("_")} & SHARES)
 
 
+@lru_cache(MAX_NAMES)
 def is_higher_better(metric: str) -> bool | None:
     """Return whether more of a metric is better; None if its name does not say so."""
     parts = {metric, *metric.split("_")}

@@ -237,6 +237,16 @@ def test_evaluations_of_one_step_are_one_and_falling_steps_are_numbered():
         assert falling_steps(records, reported) == ("step" if steps[-1] == 3 else None)
 
 
+def test_settings_among_metrics_are_not_taken_for_them():
+    record = parsed(
+        '{"config": {"val_fraction": 0.1}, "metrics": {"val": {"acc": 0.9, "loss": 1}, "test": {"acc": 0.8}}}'
+    )
+    found = find_metrics([record], MetricSettings())
+    assert (found.validation, found.test) == ("metrics.val.acc", "metrics.test.acc")
+    found = find_metrics([[{"eval_accuracy": 0.9, "predict_accuracy": 0.8}]], MetricSettings())
+    assert (found.validation, found.test) == ("eval_accuracy", "predict_accuracy")
+
+
 def test_a_test_metric_may_select_if_it_is_given():
     found = find_metrics([[{"test_acc": 0.9}]], MetricSettings(validation="test_acc"))
     assert (found.validation, found.test) == ("test_acc", None)

@@ -129,6 +129,12 @@ def _decoupled_class(kind: Any) -> Any:
             group = {"lr": self.rule.lr, "weight_decay": self.rule.weight_decay, **param_group}
             super().add_param_group({**group, "peak_lr": float(group["lr"])})
 
+        def load_state_dict(self, state_dict: Any) -> None:
+            groups = state_dict.get("param_groups") if isinstance(state_dict, Mapping) else None
+            if not groups or any("peak_lr" not in group for group in groups):
+                raise InputError(f"{self.rule.name}: the state is of another optimizer")
+            super().load_state_dict(state_dict)
+
         @torch.no_grad()
         def step(self, closure: Callable[[], Any] | None = None) -> Any:
             loss = None
@@ -367,11 +373,10 @@ class RuleOptimizer(torch.optim.Optimizer):
             InputError: the state is of another optimizer, or of other parameters.
         """
         self._check_state(state_dict)
-        saved = iter(range(sum(len(group["params"]) for group in self.param_groups)))
         for index, group in enumerate(self.param_groups):
-            has_state = [p for p in group["params"] if state_dict["state"].get(next(saved))]
-            frozen = set(map(id, self._frozen[index]))
-            self._give_state(index, [p for p in has_state if id(p) in frozen])
+            keys = zip(group["params"], state_dict["param_groups"][index]["params"], strict=True)
+            has_state = {id(p) for p, key in keys if state_dict["state"].get(key)}
+            self._give_state(index, [p for p in self._frozen[index] if id(p) in has_state])
         super().load_state_dict(state_dict)
         self._training = bool(state_dict.get("training", True))
         for every in self._rows.values():
@@ -387,20 +392,22 @@ class RuleOptimizer(torch.optim.Optimizer):
         name = self.rule.name
         if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= state_dict.keys():
             raise InputError(f"{name}: this is no state of an optimizer; give what state_dict() has returned")
-        if (other := state_dict.get("rule")) != name:
-            raise InputError(f"{name}: the state is of another optimizer{f', {other}' if other else ''}")
+        if (other := state_dict.get("rule", name)) != name:  # distributed checkpoints leave it out
+            raise InputError(f"{name}: the state is of another optimizer, {other}")
         sizes = [len(group["params"]) for group in self.param_groups]
         saved_sizes = [len(group["params"]) for group in state_dict["param_groups"]]
         if saved_sizes != sizes:
             raise InputError(f"{name}: the state is of groups of {saved_sizes} parameters, not of {sizes}")
         members = [p for group in self.param_groups for p in group["params"]]
-        for i, p in enumerate(members):
-            saved, current = state_dict["state"].get(i, {}), self.state.get(p, {})
-            if saved and current and set(saved) != set(current):
-                raise InputError(f"{name}: the state is of other settings: it has {', '.join(sorted(saved))}")
-            for key in saved.keys() & current.keys():
-                if saved[key].shape != current[key].shape:
-                    shapes = f"{key} has shape {tuple(saved[key].shape)}, not {tuple(current[key].shape)}"
+        keys = [key for group in state_dict["param_groups"] for key in group["params"]]  # places, or names
+        for key, p in zip(keys, members, strict=True):
+            saved, current = state_dict["state"].get(key, {}), self.state.get(p, {})
+            was_frozen = not saved and "rule" in state_dict
+            if current and not was_frozen and set(saved) != set(current):
+                raise InputError(f"{name}: the state is of another optimizer, or of other settings")
+            for part in saved.keys() & current.keys():
+                if saved[part].shape != current[part].shape:
+                    shapes = f"{part} has shape {tuple(saved[part].shape)}, not {tuple(current[part].shape)}"
                     raise InputError(f"{name}: the state is of other parameters: {shapes}")
 
     def state_dict(self) -> dict[str, Any]:

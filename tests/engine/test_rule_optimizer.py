@@ -263,6 +263,30 @@ def test_a_state_of_another_optimizer_is_refused():
     keras, other_rule = (adamcmp.optimizer(name, net().named_parameters()) for name in ("adamw_keras", "adam_m_only"))
     with pytest.raises(InputError, match="another optimizer, adam_m_only"):
         keras.load_state_dict(other_rule.state_dict())
+    sgdw = adamcmp.optimizer("sgdw", net().named_parameters())
+    for state in (torch.optim.SGD(net().parameters(), 0.1).state_dict(), {"a": 1}):
+        with pytest.raises(InputError, match="sgdw: the state is of another optimizer"):
+            sgdw.load_state_dict(state)
+
+
+@pytest.mark.parametrize("name", ["lion", "muon", "sgdw", "adamw"])
+def test_a_state_of_a_distributed_checkpoint_is_loaded(name):
+    from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+
+    model = net(torch.float32)
+    optimizer = adamcmp.optimizer(name, model.named_parameters(), lr=1e-2)
+    for x, y in batches(torch.float32):
+        backward(model, x, y)
+        optimizer.step()
+    other = copy.deepcopy(model)
+    second = adamcmp.optimizer(name, other.named_parameters(), lr=1e-2)
+    set_optimizer_state_dict(other, second, copy.deepcopy(get_optimizer_state_dict(model, optimizer)))
+    for x, y in batches(torch.float32):
+        for trained, its in ((model, optimizer), (other, second)):
+            backward(trained, x, y)
+            its.step()
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=0, atol=0)
 
 
 def test_names_may_be_those_of_tables():

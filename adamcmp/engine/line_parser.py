@@ -242,7 +242,7 @@ def column_names(cells: Sequence[str]) -> list[str]:
 def may_name_split(line: str) -> bool:
     """Return whether a line may hold the name of a split; fast, since programs print millions of lines."""
     lower = line.lower()
-    return any(part in lower for part in ("val", "test", "train", "dev"))
+    return any(part in lower for part in ("val", "test", "train", "dev", "predict"))
 
 
 def split_cells(line: str) -> list[str]:

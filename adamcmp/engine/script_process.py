@@ -27,8 +27,12 @@ GRACE_SECONDS = 5.0
 """Seconds that a script has to end after SIGTERM."""
 MEASURE_SECONDS = 0.5
 """Seconds between two measurements of memory."""
+CLOSE_SECONDS = 1.0
+"""Seconds that an output may stay open after all processes have ended that are known to hold it."""
 MAX_LOG_BYTES = 2 * 2**20
 """Bytes that are kept of the beginning of an output, and as many of its end."""
+MAX_PARSED_BYTES = 64 * 2**20
+"""Bytes of an output that are parsed while it is written; of later output only the end is, which the log keeps."""
 MAX_LINE_BYTES = 2**24
 """Bytes of a line that are parsed, such as an object with a value per test example."""
 PROCESS_FILE = ".process.json"
@@ -74,6 +78,10 @@ class CappedLog:
                 self._dropped += surplus
                 del self._tail[:surplus]
 
+    def newest(self, count: int) -> bytes:
+        """Return the newest bytes, at most ``count``, of those behind the first ``MAX_LOG_BYTES``."""
+        return bytes(self._tail[-count:]) if count > 0 else b""
+
     def close(self) -> None:
         """Write the end of the output."""
         with suppress(OSError), self._file:
@@ -88,23 +96,34 @@ class _Reader(threading.Thread):
     def __init__(self, stream: IO[bytes], log: CappedLog, on_line: Callable[[str], None]) -> None:
         super().__init__(daemon=True)
         self._stream, self._log, self._on_line = stream, log, on_line
+        self.closed = threading.Event()
+        """Set when no process can write to the output any more."""
         self.start()
 
     def run(self) -> None:
-        partial = bytearray()
+        partial, unparsed = b"", 0
         with suppress(OSError, ValueError):
             while data := self._stream.read1(65536):  # type: ignore[attr-defined]  # a buffered pipe has it
                 self._log.write(data)
-                if b"\r" in data:
-                    data = data.replace(b"\r", b"\n")
-                *lines, rest = data.split(b"\n")
-                for line in lines:
-                    self._pass_on(bytes(partial) + line if partial else line)
-                    partial.clear()
-                if len(partial) <= MAX_LINE_BYTES:
-                    partial += rest
-        self._pass_on(bytes(partial))
+                if self._log.size > MAX_PARSED_BYTES:
+                    unparsed += len(data)
+                else:
+                    partial = self._parse(partial, data)
+        self.closed.set()
+        rest = self._log.newest(min(unparsed, MAX_LOG_BYTES))
+        if len(rest) < unparsed:  # it begins within a line
+            partial, rest = b"", rest.partition(b"\n")[2]
+        self._parse(partial, rest + b"\n")
         self._log.close()
+
+    def _parse(self, partial: bytes, data: bytes) -> bytes:
+        """Hand whole lines on; return the beginning of the next one."""
+        *lines, rest = data.replace(b"\r", b"\n").split(b"\n")
+        if not lines:
+            return partial + rest if len(partial) <= MAX_LINE_BYTES else partial
+        for line in (partial + lines[0], *lines[1:]):
+            self._pass_on(line)
+        return rest
 
     def _pass_on(self, line: bytes) -> None:
         """Hand a line on; one that is too long has no metrics."""
@@ -196,7 +215,8 @@ def run_script(
     _signal_group(process.pid, signal.SIGKILL)
     kill_descendants()
     for reader in readers:
-        reader.join(1.0)
+        if reader.closed.wait(CLOSE_SECONDS):
+            reader.join()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - usage.ru_utime - usage.ru_stime
     (folder / PROCESS_FILE).unlink(missing_ok=True)

@@ -23,6 +23,7 @@ from adamcmp.config.schema import ExecutionSettings
 from adamcmp.engine.program_training import OUTPUT_FOLDER, ProgramLimits, unread_line
 from adamcmp.engine.reported_values import falling_steps, find_metrics, time_of, to_evaluations
 from adamcmp.engine.run_result import RunResult
+from adamcmp.engine.script_process import MAX_PARSED_BYTES
 from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.errors import InputError
 from adamcmp.execute.protocol import Executor, ShardEnded, TrainRequest, WorkerDied
@@ -416,7 +417,10 @@ def _notes(check: ProgramCheck, task: ProgramTask, log_bytes: float) -> list[str
     if task.program.kind == "script" and "weight_decay" not in task.program.placeholders:
         notes.append(f"the command has no {{weight_decay}}: λ is shown as 0, whatever {name} uses")
     if log_bytes >= LARGE_LOG_BYTES:
-        notes.append(f"{name} writes {log_bytes / 1e6:,.0f} MB of output per run")
+        parsed = f"; beyond {MAX_PARSED_BYTES >> 20} MB only its end is read for metrics"
+        notes.append(
+            f"{name} writes {log_bytes / 1e6:,.0f} MB of output per run{parsed if log_bytes > MAX_PARSED_BYTES else ''}"
+        )
     return notes
 
 

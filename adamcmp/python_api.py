@@ -228,6 +228,7 @@ def compare(
     lr: str | None = None,
     weight_decay: str | None = None,
     task: str | None = None,
+    step: str | None = None,
     stage: str | None = None,
     settings: Sequence[str] = (),
     better: Literal["auto", "lower", "higher"] = "auto",
@@ -236,7 +237,7 @@ def compare(
     reference: str | None = None,
     tuning_seeds: int | None = None,
 ) -> Study:
-    """Compare the optimizers of a table of results, one row per run; roles of columns are guessed by name.
+    """Compare the optimizers of a table of results, a row per run or evaluation; roles of columns are guessed by name.
 
     Args:
         frame: the table.
@@ -247,6 +248,7 @@ def compare(
         lr: column with the learning rate.
         weight_decay: column with the weight decay.
         task: column with the task, for results on several data sets.
+        step: column with the step, if rows are evaluations.
         stage: column that says ``tune`` or ``held-out``.
         settings: columns that distinguish variants of an optimizer.
         better: whether a lower or higher metric is better; ``auto`` decides by its name.
@@ -274,7 +276,7 @@ def compare(
 
     given = {
         "optimizer": optimizer, "seed": seed, "test": metric, "validation": validation, "lr": lr,
-        "weight_decay": weight_decay, "task": task, "stage": stage,
+        "weight_decay": weight_decay, "task": task, "step": step, "stage": stage,
     }  # fmt: skip
     given = {role: None if column is None else str(column) for role, column in given.items()}
     if not isinstance(frame, pd.DataFrame):

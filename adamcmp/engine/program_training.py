@@ -45,7 +45,7 @@ from adamcmp.engine.script_process import (
     unblocked_signals,
 )
 from adamcmp.engine.strategy.types import Shard
-from adamcmp.engine.trial import CHECKPOINT_FILE, StopTraining, Trial, call_function, seeded
+from adamcmp.engine.trial import CHECKPOINT_FILE, StopTraining, Trial, call_function, process_state, seeded
 from adamcmp.errors import InputError, describe_exception
 from adamcmp.plan.programs import ProgramTask, ReportedMetrics, placeholder_values, with_metrics
 from adamcmp.plan.run_ids import short_hash
@@ -288,7 +288,10 @@ def _call_function(
         torch.set_num_threads(limits.threads)
         log = (folder / "output.log").open("a", encoding="utf-8")
         adopt_orphans()
-        with log, redirect_stdout(log), redirect_stderr(log), seeded(run.seed, device), unblocked_signals():
+        with (
+            log, redirect_stdout(log), redirect_stderr(log), seeded(run.seed, device), process_state(),
+            unblocked_signals(),
+        ):  # fmt: skip
             call_function(function, trial)
     except StopTraining:
         outcome.how = _ending(folder, control, until) or "stopped"
@@ -297,7 +300,7 @@ def _call_function(
     except SystemExit as error:
         outcome.error = f"the function has called sys.exit({error.code!r})"
     except InputError as error:
-        outcome.error = f"{task.program.target}: {error}"
+        outcome.error = str(error)
     except Exception as error:  # a user's function may fail in any way
         outcome.error = describe_exception(error)
     finally:

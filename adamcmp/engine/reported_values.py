@@ -195,8 +195,8 @@ def _validation_name(names: Sequence[str], settings: MetricSettings) -> str:
                 "test data then select trials and compare them, so that results are optimistic"
             )
         raise InputError(
-            f'no validation metric is reported; {_found(names)} Print one, such as {{"val_acc": 0.91}}, or name it: '
-            "metrics.validation=NAME"
+            f'no validation metric is reported; {_found(names)} Print or report one, such as {{"val_acc": 0.91}}, or '
+            "name it: metrics.validation=NAME"
         )
     if preferred := _by_preference(candidates):
         return preferred[0]
@@ -256,7 +256,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _found(names: Sequence[str]) -> str:
-    return f"found: {_listed(names)}." if names else "nothing was found in its output."
+    return f"found: {_listed(names)}." if names else "nothing was found."
 
 
 def to_evaluations(

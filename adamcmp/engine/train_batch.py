@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from adamcmp.engine.checkpoint import TrainingControl
 from adamcmp.engine.line_parser import to_number
 from adamcmp.engine.loading import choose_device, dataset_metadata, load_data
 from adamcmp.engine.rule_optimizer import optimizer_settings
-from adamcmp.engine.run_result import RunResult
+from adamcmp.engine.run_result import Evaluation, RunResult
 from adamcmp.engine.strategy.types import Shard, Strategy, split_into_shards
 from adamcmp.engine.strategy.vectorizable import why_not_vectorizable
 from adamcmp.engine.train import train_shard
@@ -144,6 +145,8 @@ def train_batch(
                     for outcomes in train_shard(shard, dataset, where, control):
                         results |= {outcome.run.id: outcome for outcome in outcomes}
             ordered = [results[run.id] for run in runs]
+            if len(errors := {r.error for r in ordered}) == 1 and all(r.status == "failed" for r in ordered):
+                raise InputError(f"train_batch: every run failed: {errors.pop()}")
             weights = [_weights(Path(folder), result) for result in ordered]
     finally:
         for key in names.values():
@@ -216,11 +219,12 @@ def _weights(folder: Path, result: RunResult) -> dict[str, Tensor]:
 def _as_frames(
     settings: Sequence[Mapping[str, Any]], results: Sequence[RunResult], weights: list[dict[str, Tensor]]
 ) -> BatchResult:
-    records, curves = [], []
+    records, curves, none = [], [], dict.fromkeys(Evaluation._fields, math.nan)
     for i, (row, result) in enumerate(zip(settings, results, strict=True)):
-        measured = result.evaluations[-1]._asdict() if result.evaluations else {}
+        measured = result.evaluations[-1]._asdict() if result.evaluations else none
         final = {name: value for name, value in measured.items() if name not in ("step", "metrics")}
         how = {"status": result.status, "error": result.error, "engine": result.strategy.engine}
         records.append({"optimizer": result.run.optimizer.name, **row, **how, **final, "seconds": result.seconds})
         curves += [{"run": i, **e._asdict()} for e in result.evaluations]
-    return BatchResult(pd.DataFrame(records), pd.DataFrame(curves).drop(columns="metrics", errors="ignore"), weights)
+    columns = ["run", *(name for name in Evaluation._fields if name != "metrics")]
+    return BatchResult(pd.DataFrame(records), pd.DataFrame(curves, columns=columns), weights)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import io
 import math
+import multiprocessing
+import os
 import random
 import shutil
 import weakref
@@ -326,6 +328,39 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
             np.random.set_state(states[1])
 
 
+@contextmanager
+def process_state() -> Iterator[None]:
+    """Restore the state of the process after the block, so that no run begins with changes of the one before it.
+
+    It is the working folder, environment variables, the way to start processes, and torch's dtype, device, gradient
+    mode and precision. Inside the block, processes start as Python's default is: ``fork`` on Linux up to Python 3.13.
+    """
+    folder, environment = Path.cwd(), dict(os.environ)
+    start_method, is_worker = multiprocessing.get_start_method(allow_none=True), multiprocessing.parent_process()
+    dtype, device, gradients = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
+    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    precision, anomalies = torch.get_float32_matmul_precision(), torch.is_anomaly_enabled()
+    cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+    if is_worker is not None:  # which inherits forkserver, by which a DataLoader starts slowly
+        multiprocessing.set_start_method(None, force=True)
+    try:
+        yield
+    finally:
+        multiprocessing.set_start_method(start_method, force=True)
+        os.chdir(folder)
+        if os.environ != environment:
+            os.environ.clear()
+            os.environ.update(environment)
+        torch.set_default_dtype(dtype)
+        if torch.get_default_device() != device:
+            torch.set_default_device(device)
+        torch.set_grad_enabled(gradients)
+        torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+        torch.set_float32_matmul_precision(precision)
+        torch.autograd.set_detect_anomaly(anomalies)
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
+
+
 def call_function(function: Callable[..., Any], trial: Trial) -> None:
     """Call a training function; dictionaries that it returns or yields are reports.
 
@@ -335,10 +370,14 @@ def call_function(function: Callable[..., Any], trial: Trial) -> None:
     try:
         inspect.signature(function).bind(trial)
     except TypeError as error:
-        raise InputError(f"it takes other arguments than one trial ({error}); write def train(trial): …") from error
+        message = f"the function takes other arguments than one trial ({error}); write def train(trial): …"
+        raise InputError(message) from error
     except ValueError:  # no signature
         pass
     result = function(trial)
+    if inspect.iscoroutine(result):
+        result.close()
+        raise InputError("the function is a coroutine; write def train(trial): …, not async def")
     if inspect.isgenerator(result):
         for item in result:
             _report_item(trial, item)
@@ -349,7 +388,7 @@ def call_function(function: Callable[..., Any], trial: Trial) -> None:
 def _report_item(trial: Trial, item: Any) -> None:
     if not isinstance(item, Mapping):
         raise InputError(
-            f"it gives {type(item).__name__}, not metrics; return or yield a dictionary such as "
+            f"the function gives {type(item).__name__}, not metrics; return or yield a dictionary such as "
             "{'validation_error': 0.1}, or call trial.report"
         )
     if "test_errors" in item:

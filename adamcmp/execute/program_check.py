@@ -401,8 +401,10 @@ def _notes(check: ProgramCheck, task: ProgramTask, log_bytes: float) -> list[str
             if base.value != same.value
             else f"{text(base.value)} twice, but other metrics differ"
         )
+        reason = "; a cause may be state that runs of a process share, such as a global variable"
         notes.append(
             f"{name} is not deterministic: the same seed gave {both}. Verdicts count this as noise of the seed"
+            f"{reason if task.program.kind == 'function' else ''}"
         )
     other = next((run for run in check.runs if run.purpose == "other learning rate"), None)
     if other is not None and other.value is not None and other.digest == base.digest:

@@ -275,6 +275,14 @@ def _last_steps(table: pd.DataFrame, roles: Roles, notes: list[str]) -> tuple[pd
         measured = evaluations.loc[evaluations[split].notna(), ["task", "place"]].drop_duplicates()
         expected = evaluations.merge(measured).sort_values(["run_index", "place"], kind="stable")
         runs[split] = expected.groupby("run_index").tail(1).set_index("run_index")[split].reindex(runs.index)
+    ends = evaluations[evaluations[["validation", "test"]].notna().any(axis=1) & np.isfinite(evaluations["place"])]
+    last = ends.groupby(["task", "run_index"])["place"].max()
+    longest = last.groupby("task").transform("max")
+    if early := int((last < longest).sum()):
+        notes.append(
+            f"{early:,} of {len(last):,} runs end before others, such as at step {last[last < longest].min():g} of "
+            f"{longest[last < longest].max():g}: their last evaluation counts"
+        )
     runs["seconds"] = ordered.groupby("run_index")["seconds"].last()
     return runs.reset_index(), evaluations
 

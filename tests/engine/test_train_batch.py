@@ -82,6 +82,8 @@ def test_a_run_that_diverges_leaves_the_others():
         ({"data": X}, "a pair"),
         ({"data": (X, Y[:5])}, "200"),
         ({"model": 5}, "module"),
+        ({"model": lambda: 3}, "every run failed|module"),
+        ({"data": (X[:, :3], Y)}, "every run failed: .*shapes"),
         ({"steps": 0}, "steps"),
         ({"batch_size": 1000}, "batch_size"),
         ({"device": "nosuch"}, "nosuch"),

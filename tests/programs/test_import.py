@@ -177,6 +177,19 @@ def test_a_run_that_lost_its_metric_before_others_has_diverged():
     assert set(records["seed"]) == {0, 2, 3}  # without a test metric
 
 
+def test_runs_that_end_early_are_said():
+    frame = logged(train=False).drop(columns="test_acc").dropna()
+    early = frame[~((frame["seed"] == 2) & (frame["step"] > 20))]
+    note = "2 of 8 runs end before others, such as at step 20 of 30: their last evaluation counts"
+    assert note in imported(early)[0].notes
+    assert not any("end before" in note for note in imported(frame)[0].notes)
+    renamed = frame.rename(columns={"step": "place"})
+    roles = {"optimizer": "optimizer", "seed": "seed", "metric": "val_acc"}
+    with pytest.raises(InputError, match="repeat a run"):
+        adamcmp.compare(renamed, **roles)
+    assert adamcmp.compare(renamed, **roles, step="place").records["final_test_error"].min() == pytest.approx(0.7)
+
+
 def test_a_repeated_step_is_said():
     frame = logged(train=False)
     result, _, _ = imported(pd.concat([frame, frame[frame["step"] == 10].assign(val_acc=0.1)]))

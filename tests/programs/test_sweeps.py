@@ -419,6 +419,28 @@ def two(trial, more):
 def interrupts(trial):
     raise KeyboardInterrupt
 
+async def awaits(trial):
+    return {"val_loss": 1.0}
+
+def leaves_traces(trial):
+    import multiprocessing, os
+    state = [os.getcwd(), os.environ.get("TRACE"), torch.get_default_dtype(), torch.is_grad_enabled()]
+    state.append(torch.are_deterministic_algorithms_enabled())
+    os.chdir(trial.folder)
+    os.environ["TRACE"] = "1"
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    torch.use_deterministic_algorithms(True)
+    forks = multiprocessing.get_start_method() == multiprocessing.get_all_start_methods()[0]
+    clean = state[1:] == [None, torch.float32, True, False] and os.path.exists(state[0] + "/" + __name__ + ".py")
+    multiprocessing.set_start_method("spawn", force=True)
+    return {"val_loss": float(clean), "test_loss": float(forks)}
+
+def loads(trial):
+    from torch.utils.data import DataLoader
+    total = sum(float(x.sum()) for x in DataLoader(torch.arange(8.0), num_workers=2))
+    return {"val_loss": total, "test_loss": trial.lr}
+
 def threads(trial):
     import threading, time
     threading.Thread(target=time.sleep, args=(60,)).start()
@@ -465,6 +487,17 @@ def test_a_function_is_swept(module):
     assert len(study.curves) == 10 * len(study.records)
 
 
+def test_runs_begin_with_the_state_of_a_new_process(module):
+    records = sweep_function(f"{module}.leaves_traces", **{"execute.processes": 1}).records
+    assert (records["final_validation_error"] == 1).all()
+    assert (records["final_test_error"] == 1).all()
+
+
+def test_a_function_may_use_loaders_with_processes(module):
+    records = sweep_function(f"{module}.loads", **{"execute.processes": 1}).records
+    assert (records["final_validation_error"] == 28).all()
+
+
 @pytest.mark.parametrize("how", ["returns", "yields"])
 def test_functions_may_return_or_yield(module, how):
     study = sweep_function(f"{module}.{how}")
@@ -477,6 +510,7 @@ def test_functions_may_return_or_yield(module, how):
     [
         ("text", "return or yield"),
         ("two", "one trial"),
+        ("awaits", "is a coroutine"),
         ("gone", "^target=.*no 'gone'"),
         ("calls", "^target=.*of type str"),
         ("texts", "test_error is 'about 12'"),
@@ -484,8 +518,9 @@ def test_functions_may_return_or_yield(module, how):
     ],
 )
 def test_wrong_functions_are_one_line(module, how, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as caught:
         sweep_function(f"{module}.{how}")
+    assert f"{module}.{how}: {module}.{how}" not in str(caught.value)
 
 
 def test_a_function_that_raises_or_never_ends_fails_alone(module):

@@ -271,9 +271,9 @@ def test_lines_for_a_shell_are_run_by_it(folder, line, files):
     settings = {"optimizer": ["a"], "optimizer.lr": [0.1, 0.2], "study.confirm.seeds": 0, "files": files}
     records = sweep(line, shell=True, **settings).records
     assert sorted(records["final_validation_error"]) == [0.1, 0.1, 0.2, 0.2]
-    (folder / "inner.py").write_text("print('val_loss: 9 test_loss: 9')\n")
-    (folder / "below" / "inner.py").write_text("print('val_loss: 9 test_loss: 9')\n")
-    assert set(sweep(line, shell=True, **settings).records["final_validation_error"]) == {0.1, 0.2, 9.0}  # other runs
+    if line.startswith("cd"):  # the content of the script is part of the runs' identity
+        (folder / "below" / "inner.py").write_text("print('val_loss: 9 test_loss: 9')\n")
+        assert set(sweep(line, shell=True, **settings).records["final_validation_error"]) == {0.1, 0.2, 9.0}
 
 
 def test_the_check_reads_errors_per_test_example(folder):

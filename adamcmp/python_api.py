@@ -270,7 +270,7 @@ def compare(
 
     from adamcmp.engine.line_parser import to_number
     from adamcmp.importing.roles import find_roles
-    from adamcmp.importing.sources import with_percentages
+    from adamcmp.importing.sources import with_numbers
     from adamcmp.importing.to_records import ImportOptions, to_records
     from adamcmp.report.verdict_text import ComparisonSettings
 
@@ -283,7 +283,7 @@ def compare(
         raise InputError(f"compare: takes a pandas DataFrame with one row per run, not {type(frame).__name__}")
     if margin is not None and not (to_number(margin) and 0 < float(margin) < float("inf")):
         raise InputError(f"margin={margin}: must be a positive number, in the shown unit of the metric")
-    frame = with_percentages(frame.rename(columns=str).reset_index(drop=True))
+    frame = with_numbers(frame.rename(columns=str).reset_index(drop=True))
     arguments = {"test": "metric", "setting": "settings"}
     roles, _ = find_roles(
         frame,

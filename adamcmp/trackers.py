@@ -63,7 +63,7 @@ def to_tracked_runs(stored: Results) -> Iterator[TrackedRun]:
             error="" if pd.isna(row["error"]) else str(row["error"]),
             curve=[] if row["run_id"] not in curves else _curve(curves[row["run_id"]]),
             ended_at=row["finished_at"].timestamp(),
-            seconds=float(row["seconds"]),
+            seconds=0.0 if pd.isna(row["seconds"]) else float(row["seconds"]),
         )
 
 

@@ -14,7 +14,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,7 +45,7 @@ from adamcmp.engine.script_process import (
     unblocked_signals,
 )
 from adamcmp.engine.strategy.types import Shard
-from adamcmp.engine.trial import CHECKPOINT_FILE, StopTraining, Trial, call_function, process_state, seeded
+from adamcmp.engine.trial import CHECKPOINT_FILE, StopTraining, Trial, call_function, output_to, process_state, seeded
 from adamcmp.errors import InputError, describe_exception
 from adamcmp.plan.programs import ProgramTask, ReportedMetrics, placeholder_values, with_metrics
 from adamcmp.plan.run_ids import short_hash
@@ -61,6 +61,8 @@ OVERDUE_SECONDS = 8.0
 UNREAD_BYTES = 2**16
 """Bytes at the end of an output in which a line is looked for that was not understood."""
 MAX_QUOTED = 100
+OUTPUT_LOG = "output.log"
+"""File of a run with the output of its function."""
 OUTPUT_FOLDER = "output"
 """Folder of a study with a private folder per run of a program."""
 
@@ -286,19 +288,19 @@ def _call_function(
         if is_new:  # a module that was imported before is that of the plan
             check_unchanged(task.program)
         torch.set_num_threads(limits.threads)
-        log = (folder / "output.log").open("a", encoding="utf-8")
+        module = sys.modules.get(getattr(function, "__module__", ""))
+        log = (folder / OUTPUT_LOG).open("a", encoding="utf-8", buffering=1)
         adopt_orphans()
-        with (
-            log, redirect_stdout(log), redirect_stderr(log), seeded(run.seed, device), process_state(),
-            unblocked_signals(),
-        ):  # fmt: skip
+        state = process_state(getattr(module, "__file__", None) or task.program.target)
+        with log, output_to(log), seeded(run.seed, device), state, unblocked_signals():
             call_function(function, trial)
     except StopTraining:
         outcome.how = _ending(folder, control, until) or "stopped"
     except KeyboardInterrupt:
         outcome.error = "the function has raised KeyboardInterrupt"
     except SystemExit as error:
-        outcome.error = f"the function has called sys.exit({error.code!r})"
+        line = _last_line(folder / OUTPUT_LOG)
+        outcome.error = f"the function has called sys.exit({error.code!r}): {line}".rstrip(": ")
     except InputError as error:
         outcome.error = str(error)
     except Exception as error:  # a user's function may fail in any way
@@ -332,6 +334,12 @@ def _result(run: Run, task: ProgramTask, outcome: _Outcome, folder: Path) -> tup
         return run, _measured(run, task, outcome, reported, folder)
     except InputError as error:
         return run, {"status": "failed", "evaluations": (), "error": f"{error}{unread_line(folder)}"}
+
+
+def _last_line(path: Path) -> str:
+    """Return the last line of a log that is not empty."""
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
+    return next((to_one_line(line.strip())[:MAX_QUOTED] for line in reversed(lines) if line.strip()), "")
 
 
 def unread_line(folder: Path) -> str:

@@ -131,7 +131,7 @@ def train_batch(
         task, made_schedule = build_task(config, lambda _: dataset_metadata(dataset))
         runs = []
         for i, row in enumerate(settings):
-            values = dict(row)
+            values = {key: value.item() if isinstance(value, Tensor) else value for key, value in row.items()}
             seed, name = _seed(values.pop("seed", 0)), str(values.pop("optimizer", "adamw"))
             optimizer = optimizer_settings(name, **values)
             id_ = run_id(task, rule_identity(optimizer), rule_identity(made_schedule), seed)
@@ -224,7 +224,8 @@ def _as_frames(
         measured = result.evaluations[-1]._asdict() if result.evaluations else none
         final = {name: value for name, value in measured.items() if name not in ("step", "metrics")}
         how = {"status": result.status, "error": result.error, "engine": result.strategy.engine}
-        records.append({"optimizer": result.run.optimizer.name, **row, **how, **final, "seconds": result.seconds})
+        numbers = {key: value.item() if isinstance(value, Tensor) else value for key, value in row.items()}
+        records.append({"optimizer": result.run.optimizer.name, **numbers, **how, **final, "seconds": result.seconds})
         curves += [{"run": i, **e._asdict()} for e in result.evaluations]
     columns = ["run", *(name for name in Evaluation._fields if name != "metrics")]
     return BatchResult(pd.DataFrame(records), pd.DataFrame(curves, columns=columns), weights)

@@ -9,11 +9,12 @@ import multiprocessing
 import os
 import random
 import shutil
+import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -329,13 +330,33 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def process_state() -> Iterator[None]:
+def output_to(file: TextIO) -> Iterator[None]:
+    """Write the output of the block to a file; in a worker also that of libraries and child processes."""
+    copies: dict[int, int] = {}
+    with redirect_stdout(file), redirect_stderr(file):
+        try:
+            for number in (1, 2) if multiprocessing.parent_process() is not None else ():
+                with suppress(OSError):  # it is closed
+                    copies[number] = os.dup(number)
+                    os.dup2(file.fileno(), number)
+            yield
+        finally:
+            file.flush()
+            for number, copy in copies.items():
+                os.dup2(copy, number)
+                os.close(copy)
+
+
+@contextmanager
+def process_state(program: str) -> Iterator[None]:
     """Restore the state of the process after the block, so that no run begins with changes of the one before it.
 
     It is the working folder, environment variables, the way to start processes, and torch's dtype, device, gradient
-    mode and precision. Inside the block, processes start as Python's default is: ``fork`` on Linux up to Python 3.13.
+    mode and precision. Inside the block, processes start as Python's default is: ``fork`` on Linux up to Python 3.13;
+    the command line is ``program`` alone, so that parsers of arguments take their defaults.
     """
-    folder, environment = Path.cwd(), dict(os.environ)
+    folder, environment, words = Path.cwd(), dict(os.environ), sys.argv
+    sys.argv = [program]
     start_method, is_worker = multiprocessing.get_start_method(allow_none=True), multiprocessing.parent_process()
     dtype, device, gradients = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
     deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
@@ -347,6 +368,7 @@ def process_state() -> Iterator[None]:
         yield
     finally:
         multiprocessing.set_start_method(start_method, force=True)
+        sys.argv = words
         os.chdir(folder)
         if os.environ != environment:
             os.environ.clear()

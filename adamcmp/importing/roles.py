@@ -157,7 +157,8 @@ def _check_texts(frame: pd.DataFrame, names: Sequence[str], roles: Roles, reques
             continue
         if is_higher_better(metric_of(name)) is not None and not pd.api.types.is_numeric_dtype(frame[name]):
             is_number = pd.to_numeric(frame[name], errors="coerce").notna()
-            text = str(frame.loc[frame[name].notna() & ~is_number, name].iloc[0])
+            texts = frame.loc[frame[name].notna() & ~is_number, name]
+            text = str((texts if len(texts) else frame[name].dropna()).iloc[0])
             raise InputError(
                 f"{name}: holds texts such as {text!r}; write numbers such as 93.4, or give --{role} another column or "
                 "none"

@@ -53,22 +53,24 @@ def read_runs(paths: Sequence[Path], pattern: str | None = None) -> ImportedRuns
     if not frames:
         raise InputError(f"{paths[0]}: holds no runs; give a CSV file, a folder of JSON files, or a tracker's folder")
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
-    frame = with_percentages(frame)
+    frame = with_numbers(frame)
     return ImportedRuns(frame, parts[0].kind, sum(part.files for part in parts))
 
 
 PERCENTAGE = r"\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?\s*%\s*"
 
 
-def with_percentages(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table in which texts such as ``91.2 %`` are the number 91.2, in columns that hold only such texts."""
+def with_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with numbers in columns that hold only numbers, missing values, and texts such as ``91.2 %``."""
     changes = {}
     for name in frame.columns if frame.columns.is_unique else ():
-        texts = frame[name].dropna()
-        if len(texts) and not pd.api.types.is_numeric_dtype(texts):
-            texts = texts.astype(str)
-            if texts.str.fullmatch(PERCENTAGE).all():
-                changes[name] = pd.to_numeric(frame[name].astype(str).str.replace("%", ""), errors="coerce")
+        values = frame[name].dropna()
+        if not len(values) or pd.api.types.is_numeric_dtype(frame[name]):
+            continue
+        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):  # next to a null
+            changes[name] = pd.to_numeric(frame[name], errors="coerce")
+        elif values.astype(str).str.fullmatch(PERCENTAGE).all():
+            changes[name] = pd.to_numeric(frame[name].astype(str).str.replace("%", ""), errors="coerce")
     return frame.assign(**changes) if changes else frame
 
 
@@ -194,6 +196,8 @@ def path_expression(pattern: str) -> re.Pattern[str]:
     >>> path_expression("{optimizer}/seed{seed}.json").fullmatch("adam/seed3.json").groupdict()
     {'optimizer': 'adam', 'seed': '3'}
     """
+    if re.search(r"[{}]", re.sub(r"\{\w+\}", "", pattern)):
+        raise InputError(f"--pattern {pattern}: a brace is not closed, or holds more than a word such as {{seed}}")
     parts, seen = [], set[str]()
     for literal, name in re.findall(r"([^{}]*)(?:\{(\w+)\})?", pattern):
         parts.append(".*".join(re.escape(text) for text in literal.split("*")))

@@ -80,6 +80,7 @@ def to_records(frame: pd.DataFrame, roles: Roles, options: ImportOptions) -> Imp
     _number_seeds(table, notes)
     _check_unique(table, frame, roles)
     table["stage"] = _stages(table, roles, options, notes)
+    table = _single_trials(table, notes)
     table = _without_untested(table, roles, notes)
     _metric_notes(table, roles, notes)
     now = datetime.now(UTC)
@@ -353,11 +354,37 @@ def _stages(table: pd.DataFrame, roles: Roles, options: ImportOptions, notes: li
         more = f" and {len(names) - 4} more" if len(names) > 4 else ""
         whose = f"{', '.join(names[:4])}{more}: " if len(split) > 1 else ""
         notes.append(
-            f"{whose}{len(seeds)} seeds ({seeds[0]} to {seeds[-1]}) select trials, {len(later)} ({later[0]} to "
-            f"{later[-1]}) are held out; --tuning-seeds N sets how many"
+            f"{whose}{_seeds_text(seeds)} {'select' if len(seeds) > 1 else 'selects'} trials, {_seeds_text(later)} "
+            f"{'are' if len(later) > 1 else 'is'} held out; --tuning-seeds N sets how many"
         )
         tuned = tuned.mask(part & ~table["seed"].isin(seeds), "confirm")
     return tuned
+
+
+def _seeds_text(seeds: Sequence[int]) -> str:
+    return f"{len(seeds)} seeds ({seeds[0]} to {seeds[-1]})" if len(seeds) > 1 else f"1 seed ({seeds[0]})"
+
+
+def _single_trials(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Return the table with the held-out runs alone of tasks in which no optimizer has trials to select from.
+
+    They count as the runs of their trial then, as in studies without a selection.
+    """
+    of_optimizer = ["task", "optimizer", "variant"]
+    most = table.drop_duplicates(KEYS).groupby(of_optimizer).size().groupby("task").max()
+    held_out = table.loc[table["stage"] == "confirm", "task"].unique()
+    single = table["task"].isin([task for task in held_out if most[task] == 1])
+    unused = single & (table["stage"] == "tune")
+    if unused.any():
+        lost = set(_groups(table[single], of_optimizer)) - set(_groups(table[single & ~unused], of_optimizer))
+        names = sorted({name for _, name, _ in lost})
+        notes.append(
+            f"{int(unused.sum()):,} tuning runs select nothing, since every optimizer has one trial: left out"
+            + (f", and with them {', '.join(names)}, which has no held-out run" if names else "")
+        )
+    table = table.assign(stage=table["stage"].mask(single, "tune"))
+    remaining: pd.DataFrame = table[~unused].reset_index(drop=True)
+    return remaining
 
 
 def _tuning_seeds(

@@ -118,6 +118,8 @@ def _lost_runs(board: pd.DataFrame, table: pd.DataFrame, *, is_own: bool) -> lis
 
 def _note_warning(note: str, *, is_own: bool) -> tuple[str, str]:
     """Return the problem and the fix of a leaderboard's note."""
+    if "held-out seeds" in note and note.startswith("failed"):
+        return note, "Correct the cause, and run the same sweep again: it trains failed runs"
     if "held-out seeds" in note:
         how = " (train.clip_norm=1)" if is_own else ""
         return note, f"Lower the learning rate or clip gradients{how}"

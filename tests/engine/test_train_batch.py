@@ -68,6 +68,10 @@ def test_a_run_that_diverges_leaves_the_others():
     assert records["status"].tolist() == ["diverged", "completed"]
 
 
+def test_settings_may_be_tensors():
+    assert batch(runs=[{"lr": torch.tensor(0.01)}]).records["lr"].tolist() == pytest.approx([0.01])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -13,6 +13,8 @@ from adamcmp.errors import InputError
 from adamcmp.importing.roles import find_roles
 from adamcmp.importing.sources import path_expression, read_runs
 from adamcmp.importing.to_records import ImportOptions, to_records
+from adamcmp.storage.records import Results
+from adamcmp.trackers import to_tracked_runs
 
 
 def table(optimizers=("adam", "adamw"), lrs=(1e-3, 1e-2), seeds=6, scale=1.0, **columns):
@@ -220,6 +222,36 @@ def test_all_trials_are_selected_on_the_same_seeds():
 def test_an_optimizer_whose_runs_select_no_trial_is_said():
     frame = table().assign(stage=lambda f: np.where((f["seed"] < 3) & (f["opt"] == "adam"), "tune", "held-out"))
     assert "adamw: no run selects its trial, so that it is not compared" in imported(frame, stage="stage")[0].notes
+
+
+def test_held_out_runs_of_single_trials_are_compared():
+    frame = table(lrs=(1e-2,), seeds=8).assign(stage=lambda f: np.where(f["seed"] < 3, "tune", "held-out"))
+    frame.loc[frame["seed"] < 3, ["val_acc", "test_acc"]] = frame["opt"].map({"adam": 0.99, "adamw": 0.5})
+    result, _, _ = imported(frame, stage="stage")
+    assert {record["seed"] for record in result.records} == {3, 4, 5, 6, 7}
+    assert "6 tuning runs select nothing, since every optimizer has one trial: left out" in result.notes
+    study = adamcmp.compare(frame, optimizer="opt", seed="seed", metric="test_acc", stage="stage")
+    assert study.leaderboard["arm"].tolist() == ["adamw", "adam"]
+    lost = frame[(frame["opt"] == "adamw") | (frame["stage"] == "tune")]
+    assert any("with them adam, which has no held-out run" in note for note in imported(lost, stage="stage")[0].notes)
+
+
+def test_imported_runs_of_unknown_duration_are_exported():
+    study = adamcmp.compare(table(), optimizer="opt", seed="seed", metric="test_acc")
+    stored = Results(study.records, pd.DataFrame(columns=["run_id", "step"]))
+    assert {run.seconds for run in to_tracked_runs(stored)} == {0.0}
+
+
+def test_a_null_next_to_numbers_is_a_missing_value(tmp_path):
+    for seed in range(4):
+        values = {"opt": "a", "seed": seed, "val_error": 0.2, "test_error": None if seed == 3 else 0.2}
+        (tmp_path / f"{seed}.json").write_text(json.dumps(values))
+    runs = read_runs([tmp_path])
+    result, roles, _ = imported(runs.frame)
+    assert roles.test == "test_error"
+    assert "1 run without test_error: left out" in result.notes
+    with pytest.raises(InputError, match="brace is not closed"):
+        read_runs([tmp_path], "{task/{optimizer}/{seed}.json")
 
 
 @pytest.mark.parametrize("state", ["crashed", "FAILED", "RunStatus.KILLED"])

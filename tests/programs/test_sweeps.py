@@ -436,6 +436,20 @@ def leaves_traces(trial):
     multiprocessing.set_start_method("spawn", force=True)
     return {"val_loss": float(clean), "test_loss": float(forks)}
 
+def parses(trial):
+    import argparse, os
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--width", type=int, default=3)
+    os.system("echo from a child process")
+    print("from Python")
+    return {"val_loss": parser.parse_args().width, "test_loss": trial.lr}
+
+def quits(trial):
+    import argparse
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--width", required=True)
+    parser.parse_args()
+
 def loads(trial):
     from torch.utils.data import DataLoader
     total = sum(float(x.sum()) for x in DataLoader(torch.arange(8.0), num_workers=2))
@@ -493,6 +507,15 @@ def test_runs_begin_with_the_state_of_a_new_process(module):
     assert (records["final_test_error"] == 1).all()
 
 
+def test_output_of_functions_and_their_processes_is_logged(module, capfd):
+    records = sweep_function(f"{module}.parses", **{"execute.check": False}).records
+    assert (records["final_validation_error"] == 3).all()
+    logs = list(Path("results").rglob("output.log"))
+    assert len(logs) == len(records)
+    assert all(sorted(log.read_text().split("\n")[:2]) == ["from Python", "from a child process"] for log in logs)
+    assert "from a child process" not in "".join(capfd.readouterr())
+
+
 def test_a_function_may_use_loaders_with_processes(module):
     records = sweep_function(f"{module}.loads", **{"execute.processes": 1}).records
     assert (records["final_validation_error"] == 28).all()
@@ -511,6 +534,7 @@ def test_functions_may_return_or_yield(module, how):
         ("text", "return or yield"),
         ("two", "one trial"),
         ("awaits", "is a coroutine"),
+        ("quits", r"sys.exit\(2\): .*error: the following arguments are required: --width"),
         ("gone", "^target=.*no 'gone'"),
         ("calls", "^target=.*of type str"),
         ("texts", "test_error is 'about 12'"),

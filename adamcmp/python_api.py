@@ -255,7 +255,7 @@ def compare(
         unit: ``share``, ``percent``, ``none``, ``auto``, or a unit to show.
         margin: equivalence margin, in the shown unit.
         reference: an optimizer that all others are compared with; None: all pairs.
-        tuning_seeds: first seeds that select trials; None: half of them, if an optimizer has several trials.
+        tuning_seeds: number of first seeds of all trials that select; None: half, if an optimizer has several trials.
 
     Raises:
         adamcmp.errors.InputError: a column is missing, has wrong values, or rows repeat a run.

@@ -78,7 +78,10 @@ def import_results(
         str, typer.Option(help="Unit of the metric: share (0 to 1), percent, none, auto, or a unit to show.")
     ] = "auto",
     tuning_seeds: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="First N seeds select trials, the others are held out.")
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="First N seeds that all trials have select trials, all others are held out."
+        ),
     ] = None,
     pattern: Annotated[
         str | None,

@@ -140,9 +140,11 @@ class LineParser:
             values = {name: n for name, cell in pairs if (n := read_number(cell)) is not None}
             if any(split_of(name) for name in values):
                 return values
-        if may_name_split(line) and (is_heading(cells := split_cells(line)) or is_plain_heading(cells := line.split())):
-            self._columns = column_names(cells)
-            self._is_plain = len(split_cells(line)) != len(cells)
+        if may_name_split(line):
+            for cells, is_plain in ((split_cells(line), False), (line.split(), True)):
+                if is_plain_heading(cells) if is_plain else is_heading(cells):
+                    self._columns, self._is_plain = column_names(cells), is_plain
+                    break
         return {}
 
     def _add(self, values: Record, *, merges: bool) -> Record:

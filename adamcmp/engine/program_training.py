@@ -199,8 +199,10 @@ def _run_script(
         if parser.feed(line) is not None:
             progress.take(parser.records)
 
+    reads_errors = _tries_all(program.metrics)
+
     def on_error_line(line: str) -> None:
-        if error_parser.feed(line) is not None and not parser.records:
+        if reads_errors and error_parser.feed(line) is not None and not parser.records:
             progress.take(error_parser.records)
 
     try:
@@ -237,7 +239,7 @@ def _all_records(
     metrics = program.metrics
     if metrics.source == "stdout":
         return printed
-    is_open = metrics.source == "auto" and metrics.file is None and metrics.tensorboard is None
+    is_open = _tries_all(metrics)
     if is_open and _has_metrics(printed, metrics):
         return printed
     paths = {
@@ -248,6 +250,11 @@ def _all_records(
     if is_open and not _has_metrics(records, metrics) and _has_metrics([*errors, *printed], metrics):
         return [*errors, *printed]
     return records or printed
+
+
+def _tries_all(metrics: MetricSettings) -> bool:
+    """Return whether no source of metrics is given, so that each is tried."""
+    return metrics.source == "auto" and metrics.file is None and metrics.tensorboard is None
 
 
 def _has_metrics(records: Sequence[Record], metrics: MetricSettings) -> bool:
@@ -299,8 +306,9 @@ def _call_function(
     except KeyboardInterrupt:
         outcome.error = "the function has raised KeyboardInterrupt"
     except SystemExit as error:
-        line = _last_line(folder / OUTPUT_LOG)
-        outcome.error = f"the function has called sys.exit({error.code!r}): {line}".rstrip(": ")
+        line = next((line for line in _last_lines(folder / OUTPUT_LOG) if line.strip()), "")
+        quoted = to_one_line(line.strip())[:MAX_QUOTED]
+        outcome.error = f"the function has called sys.exit({error.code!r}): {quoted}".rstrip(": ")
     except InputError as error:
         outcome.error = str(error)
     except Exception as error:  # a user's function may fail in any way
@@ -336,20 +344,17 @@ def _result(run: Run, task: ProgramTask, outcome: _Outcome, folder: Path) -> tup
         return run, {"status": "failed", "evaluations": (), "error": f"{error}{unread_line(folder)}"}
 
 
-def _last_line(path: Path) -> str:
-    """Return the last line of a log that is not empty."""
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
-    return next((to_one_line(line.strip())[:MAX_QUOTED] for line in reversed(lines) if line.strip()), "")
+def _last_lines(path: Path) -> list[str]:
+    """Return the lines at the end of an output, the last one first; none if there is no such file."""
+    with suppress(OSError), path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - UNREAD_BYTES))
+        return file.read().decode("utf-8", "replace").splitlines()[::-1]
+    return []
 
 
 def unread_line(folder: Path) -> str:
     """Return the end of an error message: the last printed line that names a split and was not understood, if any."""
-    lines: list[str] = []
-    for name in ("stderr.log", "stdout.log"):
-        with suppress(OSError), (folder / name).open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - UNREAD_BYTES))
-            lines += file.read().decode("utf-8", "replace").splitlines()
-    for line in reversed(lines):
+    for line in [*_last_lines(folder / "stdout.log"), *_last_lines(folder / "stderr.log")]:
         if may_name_split(line) and re.search(r"\d", line) and LineParser().feed(line) is None:
             return f" This line was not understood: {to_one_line(line.strip())[:MAX_QUOTED]!r}; see metrics.pattern."
     return ""

@@ -96,34 +96,36 @@ class _Reader(threading.Thread):
     def __init__(self, stream: IO[bytes], log: CappedLog, on_line: Callable[[str], None]) -> None:
         super().__init__(daemon=True)
         self._stream, self._log, self._on_line = stream, log, on_line
+        self._partial = bytearray()
         self.closed = threading.Event()
         """Set when no process can write to the output any more."""
         self.start()
 
     def run(self) -> None:
-        partial, unparsed = b"", 0
+        unparsed = 0
         with suppress(OSError, ValueError):
             while data := self._stream.read1(65536):  # type: ignore[attr-defined]  # a buffered pipe has it
                 self._log.write(data)
                 if self._log.size > MAX_PARSED_BYTES:
                     unparsed += len(data)
                 else:
-                    partial = self._parse(partial, data)
+                    self._parse(data)
         self.closed.set()
         rest = self._log.newest(min(unparsed, MAX_LOG_BYTES))
         if len(rest) < unparsed:  # it begins within a line
-            partial, rest = b"", rest.partition(b"\n")[2]
-        self._parse(partial, rest + b"\n")
+            self._partial.clear()
+            rest = rest.partition(b"\n")[2]
+        self._parse(rest + b"\n")
         self._log.close()
 
-    def _parse(self, partial: bytes, data: bytes) -> bytes:
-        """Hand whole lines on; return the beginning of the next one."""
+    def _parse(self, data: bytes) -> None:
+        """Hand whole lines on; keep the beginning of the next one."""
         *lines, rest = data.replace(b"\r", b"\n").split(b"\n")
-        if not lines:
-            return partial + rest if len(partial) <= MAX_LINE_BYTES else partial
-        for line in (partial + lines[0], *lines[1:]):
-            self._pass_on(line)
-        return rest
+        for line in lines:
+            self._pass_on(bytes(self._partial) + line)
+            self._partial.clear()
+        if len(self._partial) <= MAX_LINE_BYTES:
+            self._partial += rest
 
     def _pass_on(self, line: bytes) -> None:
         """Hand a line on; one that is too long has no metrics."""

@@ -114,6 +114,7 @@ def train_batch(
     """
     if isinstance(settings, Mapping | str) or not settings or not all(isinstance(row, Mapping) for row in settings):
         raise InputError("train_batch: settings are a list with a mapping per run, such as [{'lr': 1e-3, 'seed': 0}]")
+    settings = [{k: v.item() if isinstance(v, Tensor) else v for k, v in row.items()} for row in settings]
     names = {"data": f"data_{id(data)}", "model": f"model_{id(model)}"}
     where = choose_device(device)
     if not isinstance(data, Mapping) and not (isinstance(data, tuple | list) and len(data) == 2):
@@ -131,7 +132,7 @@ def train_batch(
         task, made_schedule = build_task(config, lambda _: dataset_metadata(dataset))
         runs = []
         for i, row in enumerate(settings):
-            values = {key: value.item() if isinstance(value, Tensor) else value for key, value in row.items()}
+            values = dict(row)
             seed, name = _seed(values.pop("seed", 0)), str(values.pop("optimizer", "adamw"))
             optimizer = optimizer_settings(name, **values)
             id_ = run_id(task, rule_identity(optimizer), rule_identity(made_schedule), seed)
@@ -224,8 +225,7 @@ def _as_frames(
         measured = result.evaluations[-1]._asdict() if result.evaluations else none
         final = {name: value for name, value in measured.items() if name not in ("step", "metrics")}
         how = {"status": result.status, "error": result.error, "engine": result.strategy.engine}
-        numbers = {key: value.item() if isinstance(value, Tensor) else value for key, value in row.items()}
-        records.append({"optimizer": result.run.optimizer.name, **numbers, **how, **final, "seconds": result.seconds})
+        records.append({"optimizer": result.run.optimizer.name, **row, **how, **final, "seconds": result.seconds})
         curves += [{"run": i, **e._asdict()} for e in result.evaluations]
     columns = ["run", *(name for name in Evaluation._fields if name != "metrics")]
     return BatchResult(pd.DataFrame(records), pd.DataFrame(curves, columns=columns), weights)

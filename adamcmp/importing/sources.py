@@ -220,7 +220,7 @@ def _wandb_run(path: Path) -> dict[str, Any]:
     with require_extra("a folder of Weights & Biases", "wandb"):
         from google.protobuf.message import DecodeError
         from wandb.proto import wandb_internal_pb2
-    run: dict[str, Any] = {"state": "crashed"}  # until its last message says otherwise
+    run, state = dict[str, Any](), "crashed"  # until its last message says otherwise
     try:
         for data in log_messages(path.read_bytes()):
             record = wandb_internal_pb2.Record()
@@ -236,13 +236,13 @@ def _wandb_run(path: Path) -> dict[str, Any]:
             elif kind == "summary":
                 run |= _wandb_items(record.summary.update)
             elif kind == "exit":
-                run["state"] = "failed" if record.exit.exit_code else "finished"
+                state = "failed" if record.exit.exit_code else "finished"
     except (DecodeError, OSError, ValueError) as error:
-        if len(run) == 1:
+        if not run:
             raise InputError(f"{path}: is not a run of Weights & Biases ({one_line(error)})") from error
-    if len(run) == 1:
+    if not run:
         raise InputError(f"{path}: holds no run of Weights & Biases")
-    return {key: value for key, value in _flat(run).items() if not key.startswith("_wandb")}
+    return {key: value for key, value in _flat(run).items() if not key.startswith("_wandb")} | {"state": state}
 
 
 LOG_HEADER, LOG_BLOCK, FRAME_HEADER = 7, 32768, 7

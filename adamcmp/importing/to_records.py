@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.errors import InputError
-from adamcmp.importing.roles import Roles, last_words
+from adamcmp.importing.roles import Roles, last_words, option_text
 from adamcmp.metrics.names import is_higher_better, metric_of
 from adamcmp.plan.metric_units import unit_and_factors
 from adamcmp.plan.run_ids import canonical_json, short_hash
@@ -125,7 +125,7 @@ def _typed(frame: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
         if len(wrong):
             text = str(wrong.iloc[0])
             hint = "; write decimal points, such as 0.5" if re.fullmatch(r"\s*[-+]?\d+,\d+\s*%?\s*", text) else ""
-            raise InputError(f"--{role.replace('_', '-')} {column}: {text!r} is not a number{hint}")
+            raise InputError(f"{option_text(role, column)}: {text!r} is not a number{hint}")
         if role in SPLITS and table[role].isna().all():
             raise InputError(f"--{role} {column}: holds no number")
     missing = frame[roles.optimizer].isna() | (table["optimizer"] == "")
@@ -251,7 +251,8 @@ def _metric(table: pd.DataFrame, roles: Roles, options: ImportOptions) -> tuple[
 
 
 SPLITS = ("validation", "test", "train")
-KEYS = ["task", "optimizer", "variant", "lr", "weight_decay"]
+OF_OPTIMIZER = ["task", "optimizer", "variant"]
+KEYS = [*OF_OPTIMIZER, "lr", "weight_decay"]
 
 
 def _last_steps(table: pd.DataFrame, roles: Roles, notes: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -293,7 +294,7 @@ def _number_seeds(table: pd.DataFrame, notes: list[str]) -> None:
     if "seed" in table:
         return
     number = table.groupby(KEYS, dropna=False).cumcount()
-    offset = table.groupby(["task", "optimizer", "variant"], dropna=False).ngroup() * 10_000
+    offset = table.groupby(OF_OPTIMIZER, dropna=False).ngroup() * 10_000
     table["seed"] = number + offset
     count = int(number.max()) + 1
     text = "one run per trial" if count == 1 else f"runs of a trial are numbered (up to {count})"
@@ -332,8 +333,7 @@ def _stages(table: pd.DataFrame, roles: Roles, options: ImportOptions, notes: li
             raise InputError(f"--stage {roles.stage}: {wrong!r} is neither tune nor held-out")
         return stages
     tuned = pd.Series("tune", table.index)
-    trials = table.drop_duplicates(KEYS).groupby(["task", "optimizer", "variant"]).size()
-    if trials.max() == 1:
+    if _trial_counts(table).max() == 1:
         if options.tuning_seeds:
             raise InputError("--tuning-seeds: every optimizer has one trial, so that no seeds select one")
         return tuned
@@ -361,6 +361,11 @@ def _stages(table: pd.DataFrame, roles: Roles, options: ImportOptions, notes: li
     return tuned
 
 
+def _trial_counts(table: pd.DataFrame) -> pd.Series[int]:
+    """Return the number of trials by task, optimizer and variant."""
+    return table.drop_duplicates(KEYS).groupby(OF_OPTIMIZER).size()
+
+
 def _seeds_text(seeds: Sequence[int]) -> str:
     return f"{len(seeds)} seeds ({seeds[0]} to {seeds[-1]})" if len(seeds) > 1 else f"1 seed ({seeds[0]})"
 
@@ -370,13 +375,12 @@ def _single_trials(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
 
     They count as the runs of their trial then, as in studies without a selection.
     """
-    of_optimizer = ["task", "optimizer", "variant"]
-    most = table.drop_duplicates(KEYS).groupby(of_optimizer).size().groupby("task").max()
+    most = _trial_counts(table).groupby("task").max()
     held_out = table.loc[table["stage"] == "confirm", "task"].unique()
     single = table["task"].isin([task for task in held_out if most[task] == 1])
     unused = single & (table["stage"] == "tune")
     if unused.any():
-        lost = set(_groups(table[single], of_optimizer)) - set(_groups(table[single & ~unused], of_optimizer))
+        lost = set(_groups(table[single], OF_OPTIMIZER)) - set(_groups(table[single & ~unused], OF_OPTIMIZER))
         names = sorted({name for _, name, _ in lost})
         notes.append(
             f"{int(unused.sum()):,} tuning runs select nothing, since every optimizer has one trial: left out"
@@ -442,10 +446,9 @@ def _without_untested(table: pd.DataFrame, roles: Roles, notes: list[str]) -> pd
 
 
 def _metric_notes(table: pd.DataFrame, roles: Roles, notes: list[str]) -> None:
-    of_optimizer = ["task", "optimizer", "variant"]
-    several = table.drop_duplicates(KEYS).groupby(of_optimizer).size().max() > 1
-    tuned = set(_groups(table[table["stage"] == "tune"], of_optimizer))
-    for task, name in sorted({group[:2] for group in _groups(table, of_optimizer) if group not in tuned}):
+    several = _trial_counts(table).max() > 1
+    tuned = set(_groups(table[table["stage"] == "tune"], OF_OPTIMIZER))
+    for task, name in sorted({group[:2] for group in _groups(table, OF_OPTIMIZER) if group not in tuned}):
         notes.append(f"{f'{task}, ' if task else ''}{name}: no run selects its trial, so that it is not compared")
     if roles.validation is None:
         cost = (
@@ -456,7 +459,7 @@ def _metric_notes(table: pd.DataFrame, roles: Roles, notes: list[str]) -> None:
         notes.append(f"no validation metric: {cost}")
     if roles.test is None:
         notes.append("no test metric: verdicts are on the validation metric")
-    if table.groupby(of_optimizer)["seed"].nunique().min() == 1:
+    if table.groupby(OF_OPTIMIZER)["seed"].nunique().min() == 1:
         notes.append("one seed: no interval can be computed and no pair is tested")
 
 

@@ -33,6 +33,11 @@ class CheckFindings(NamedTuple):
     """Unit of the steps of evaluations: ``step`` or ``epoch``."""
 
 
+def time_unit(check: CheckFindings | None) -> str:
+    """Return the unit of the steps of a program's evaluations; ``step`` without a check."""
+    return "step" if check is None else check.time
+
+
 def load_check(study_dir: Path) -> CheckFindings | None:
     """Return the findings that a study has stored; None if there are none, or they cannot be read."""
     try:

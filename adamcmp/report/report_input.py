@@ -34,7 +34,7 @@ from adamcmp.analysis.split_blocks import SplitBlocks, compare_over_splits
 from adamcmp.analysis.verdicts import Verdict, to_frame
 from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report import tables
-from adamcmp.report.check_table import CheckFindings, is_of_program, noise_display
+from adamcmp.report.check_table import CheckFindings, is_of_program, noise_display, time_unit
 from adamcmp.report.findings import StudyFindings, claims_display
 from adamcmp.report.formatting import join_unique
 from adamcmp.report.verdict_text import ComparisonSettings, format_verdicts
@@ -243,9 +243,8 @@ def build_task_report(task: TaskRecords, reported: ReportInput, about: Collectio
     ]
     if records["epochs"].isna().all():
         timed = ("learning_curves", "ranks", "metrics_along")
-        time = check.time if check is not None else "step"
         report_tables = [
-            table._replace(raw=table.raw.assign(time_axis=time)) if table.name in timed else table
+            table._replace(raw=table.raw.assign(time_axis=time_unit(check))) if table.name in timed else table
             for table in report_tables
         ]
     flips = rank_over_time.count_rank_flips(order)

@@ -29,10 +29,11 @@ def main() -> None:
     options = parser.parse_args()
     run_group, dataset = prepared(options.config, options.rows)
     ways = [Strategy(engine="vectorised", rows=options.rows, matmul=matmul) for matmul in ("default", "onednn")]
-    if error := next((timing.error for timing in time_strategies(run_group, ways, dataset, CPU) if timing.error), None):
+    timings = [time_strategies(run_group, ways, dataset, CPU) for _ in range(options.times)]
+    if error := next((timing.error for timing in timings[0] if timing.error), None):
         print(f"nothing to compare: {error}")
         return
-    turns = [[each.step for each in time_strategies(run_group, ways, dataset, CPU)] for _ in range(options.times)]
+    turns = [[timing.step for timing in pair] for pair in timings]
     apart = [[time_strategies(run_group, [way], dataset, CPU)[0].step for way in ways] for _ in range(options.times)]
     medians = [statistics.median(pair[i] for pair in turns) for i in range(2)]
     quicker = medians.index(min(medians))

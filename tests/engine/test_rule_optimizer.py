@@ -34,6 +34,16 @@ def backward(model, x, y):
     (model(x) - y).square().mean().backward()
 
 
+def assert_same_training(one, other, data):
+    """Train two models, each with its optimizer, on the same batches: their parameters are equal bit for bit."""
+    for x, y in data:
+        for model, optimizer in (one, other):
+            backward(model, x, y)
+            optimizer.step()
+    for p, q in zip(one[0].parameters(), other[0].parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("kind", ["constant", "cosine"])
 @pytest.mark.parametrize("name", sorted(builtin_rules()))
 def test_every_rule_takes_the_steps_of_the_engine(name, kind):
@@ -69,12 +79,7 @@ def test_a_copy_of_the_state_continues_with_the_same_steps(name, how):
         other = copy.deepcopy(model)
         second = adamcmp.optimizer(name, other.named_parameters(), lr=1e-2)
         second.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    for x, y in batches():
-        for each, its in ((model, optimizer), (other, second)):
-            backward(each, x, y)
-            its.step()
-    for p, q in zip(model.parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(p, q, rtol=0, atol=0)
+    assert_same_training((model, optimizer), (other, second), batches())
 
 
 SOURCES = ["adam", "sgdw", "adamw_cautious", "muon", "schedule_free"]
@@ -120,12 +125,7 @@ def test_pickled_optimizers_continue_with_the_same_steps(name, tmp_path):
     torch.save((model, optimizer), tmp_path / "both.pt")
     other, second = torch.load(tmp_path / "both.pt", weights_only=False)
     assert type(second) is type(optimizer)
-    for x, y in batches():
-        for trained, its in ((model, optimizer), (other, second)):
-            backward(trained, x, y)
-            its.step()
-    for p, q in zip(model.parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(p, q, rtol=0, atol=0)
+    assert_same_training((model, optimizer), (other, second), batches())
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgdw", "adamw_paper", "adamax", "lion"])
@@ -281,12 +281,7 @@ def test_a_state_of_a_distributed_checkpoint_is_loaded(name):
     other = copy.deepcopy(model)
     second = adamcmp.optimizer(name, other.named_parameters(), lr=1e-2)
     set_optimizer_state_dict(other, second, copy.deepcopy(get_optimizer_state_dict(model, optimizer)))
-    for x, y in batches(torch.float32):
-        for trained, its in ((model, optimizer), (other, second)):
-            backward(trained, x, y)
-            its.step()
-    for p, q in zip(model.parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(p, q, rtol=0, atol=0)
+    assert_same_training((model, optimizer), (other, second), batches(torch.float32))
 
 
 def test_names_may_be_those_of_tables():

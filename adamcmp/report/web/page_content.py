@@ -32,6 +32,7 @@ from adamcmp.figures.heatmap import color_limits, count_circled, is_grid
 from adamcmp.figures.style import ArmStyle, arm_styles
 from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report import code_recipes, table_formats
+from adamcmp.report.check_table import time_unit
 from adamcmp.report.commands import retraining_commands
 from adamcmp.report.formatting import format_seeds
 from adamcmp.report.report_input import TaskReport
@@ -134,8 +135,13 @@ def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
     metrics = [
         {"key": name, "name": metric_label(name, criteria), "unit": display_unit(name, criteria)[1]} for name in names
     ]
-    time = report.check.time if report.check is not None else "step"
-    return {"time": time, "metrics": metrics, "steps": [list(step) for step in steps], "runs": rows, "values": values}
+    return {
+        "time": time_unit(report.check),
+        "metrics": metrics,
+        "steps": [list(step) for step in steps],
+        "runs": rows,
+        "values": values,
+    }
 
 
 def _runs_with_trial(report: TaskReport) -> pd.DataFrame:
